@@ -148,7 +148,7 @@ func TestQuestions(t *testing.T) {
 		t.Errorf("%v, %v", forward, err)
 	}
 	hydrated, err := c.HydratedRecord(ctx, "did:plc:n3", "app.bsky.feed.like", "k3")
-	if err != nil || !slices.Equal(hydrated.Links, forward) || hydrated.CID != "" || hydrated.Value != nil { // no stored content
+	if err != nil || !slices.Equal(hydrated.Links, forward) || hydrated.CID != "" || hydrated.Value != nil {
 		t.Errorf("%+v, %v", hydrated, err)
 	}
 	top, err := c.Top(ctx, client.TopQuery{Source: likes, Hours: 6, Limit: 5})

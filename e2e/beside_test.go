@@ -9,8 +9,8 @@ import (
 	"weft.dev/weft/ingest/sim"
 )
 
-// TestBesideServe runs the commands that read or compact a data directory beside the weft that writes it, each as a process
-// of its own, and again when it has ended.
+// TestBesideServe runs the commands that read or compact a data directory, as processes beside the weft that writes it,
+// and again after its end.
 func TestBesideServe(t *testing.T) {
 	needs(t, buildWeft)
 	upstream := serveNetwork(t, sim.ServerConfig{

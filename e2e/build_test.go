@@ -14,14 +14,14 @@ import (
 	"weft.dev/weft/db/dbtest"
 )
 
-// stock runs the tests of the programs of others.
+// stock enables the tests with other projects' programs.
 var stock = flag.Bool("stock", false, "build Jetstream's server, its network simulator and stock Litestream, as tools/go.mod pins them, and run the tests with them")
 
-// thorough asks every list for everything.
+// thorough compares every list completely.
 var thorough = flag.Bool("thorough", false, "compare all of every list over HTTP: minutes")
 
-// depth is the depth of a comparison over HTTP. By default one list in five is asked for more than its counts and its links,
-// because go test ./... must stay under five minutes on two cores.
+// depth returns the depth of a comparison over HTTP. By default only one list in five is compared beyond its counts and
+// links, because go test ./... must stay under five minutes on two cores.
 func depth(page int) dbtest.Depth {
 	d := dbtest.Depth{Page: page}
 	if !*thorough {
@@ -30,7 +30,7 @@ func depth(page int) dbtest.Depth {
 	return d
 }
 
-// binDir holds the programs that the tests start.
+// binDir is the directory of the programs that the tests start.
 var binDir string
 
 func TestMain(m *testing.M) {
@@ -46,13 +46,13 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// buildTimeout is several times what the Jetstream server takes with a cold build cache on two cores.
+// buildTimeout is several times the build time of the Jetstream server with a cold build cache on two cores.
 const buildTimeout = 5 * time.Minute
 
 var buildWeft = sync.OnceValue(func() error { return goBuild("..", "./cmd/weft") })
 
-// buildJetstream builds the versions that tools/go.mod pins. Every requirement is in its go.sum, so that what is built is what
-// was reviewed.
+// buildJetstream builds the versions that tools/go.mod pins. Every requirement is in its go.sum, so that the build is
+// the reviewed code.
 var buildJetstream = sync.OnceValue(func() error {
 	err := goBuild(filepath.Join("..", "tools"),
 		"github.com/bluesky-social/jetstream/cmd/jetstream",
@@ -75,11 +75,11 @@ func goBuild(dir string, packages ...string) error {
 	return nil
 }
 
-// program is the path of a built command.
+// program returns the path of a built command.
 func program(name string) string { return filepath.Join(binDir, name) }
 
-// needs skips a test in -short mode, and otherwise builds what it runs. What can't be built is a failure: a test that skips
-// itself quietly proves nothing.
+// needs skips a test in -short mode, and otherwise builds the programs that it runs. A failed build fails the test: a
+// skipped test would prove nothing.
 func needs(t *testing.T, builds ...func() error) {
 	t.Helper()
 	if testing.Short() {
@@ -96,7 +96,7 @@ func needs(t *testing.T, builds ...func() error) {
 	}
 }
 
-// needsStock is needs for a test that runs the programs of others, which -stock asks for.
+// needsStock is needs for a test with other projects' programs, which -stock enables.
 func needsStock(t *testing.T, builds ...func() error) {
 	t.Helper()
 	if !*stock {

@@ -27,25 +27,25 @@ import (
 var chaosFor = flag.Duration("chaos", 0, "how long TestChaos attacks a weft; 0 leaves it out")
 
 const (
-	// The machine of the smallest kind that is recommended has 1 GB.
+	// chaosMemory is the memory of the smallest recommended machine.
 	chaosMemory = 1 << 30
 	chaosGoal   = "700MiB" // GOMEMLIMIT
-	chaosEvents = 1_000    // steps of the upstream in a second
+	chaosEvents = 1_000    // steps of the upstream a second
 
-	// Against what it was before the attack: what the index has gathered since is in memory too, up to three times what is
-	// sealed at once, and so are caches.
+	// The limits below compare with the state before the attack. Memory also grows by links in memory since then, up to
+	// three times the size of a seal, and by caches.
 	chaosMoreMemory     = 256 << 20
 	chaosMoreGoroutines = 20
-	chaosMoreFiles      = 64 // segments that were made meanwhile, with two descriptors each
+	chaosMoreFiles      = 64 // new segments, with two descriptors each
 
-	chaosCount  = 5 * time.Second // in which a plain count of a client that behaves is answered, on two cores that all share
+	chaosCount  = 5 * time.Second // limit of a plain count of a well-behaved client, on two shared cores
 	chaosSettle = 2 * time.Minute
 )
 
-// TestChaos attacks a weft from all sides at once: accounts that change their status again and again, records of very many
-// links and sources, huge ones, and clients that send bombs, never end, ask for what is heavy, and come in crowds. It
-// lives, in the memory of a small machine; plain counts are answered meanwhile; and afterwards the counts are the model's, and
-// goroutines, descriptors and memory are what they were.
+// TestChaos attacks a weft in many ways at once: accounts that change their status repeatedly, records of very many
+// links and sources, huge records, and clients that send bombs, endless bodies and heavy queries, in large numbers. It
+// survives in the memory of a small machine, and answers plain counts meanwhile. Afterwards the counts equal the
+// model's, and goroutines, descriptors and memory are as before.
 func TestChaos(t *testing.T) {
 	if *chaosFor == 0 {
 		t.Skip("runs with -chaos 60s: it takes the whole machine")
@@ -115,7 +115,7 @@ func TestChaos(t *testing.T) {
 	w.endsInOrder(t)
 }
 
-// caughtUp waits until weft has committed the whole log and no change of an account is under way.
+// caughtUp waits until weft has committed the whole log and no change of an account is in progress.
 func caughtUp(t *testing.T, w *weft, h *hostile) {
 	t.Helper()
 	eventually(t, chaosSettle, "weft has all", func() error {
@@ -133,7 +133,7 @@ func caughtUp(t *testing.T, w *weft, h *hostile) {
 	}, w.child)
 }
 
-// state is what an attack must not leave behind.
+// state is the resources that must be free again after an attack.
 type state struct{ goroutines, files, memory int64 }
 
 func standing(t *testing.T, w *weft) (s state) {
@@ -157,7 +157,7 @@ func (s state) beyond(before state) error {
 	return nil
 }
 
-// processMemory is a figure of the kernel's about a process, in bytes.
+// processMemory returns a figure of the kernel about a process, in bytes.
 func processMemory(t *testing.T, w *weft, name string) int64 {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.cmd.Process.Pid))
@@ -177,7 +177,7 @@ func processMemory(t *testing.T, w *weft, name string) int64 {
 	return 0
 }
 
-// compareCounts holds the count of each list against the model.
+// compareCounts compares the count of each list with the model.
 func compareCounts(t *testing.T, m *dbtest.Model, w *weft) {
 	t.Helper()
 	lists, x, wrong := m.Lists(), index{w.queries}, 0
@@ -210,14 +210,14 @@ func countLinks(lists map[dbtest.List][]dbtest.Link) (n int64) {
 	return n
 }
 
-// probed is what a client that behaves has met.
+// probed is the result of a well-behaved client.
 type probed struct {
 	took   []time.Duration
 	failed int
 	err    error
 }
 
-// probe asks for a count again and again, from an address of its own.
+// probe requests a count repeatedly, from its own address.
 func probe(ctx context.Context, w *weft) (p probed) {
 	client := &http.Client{Timeout: 2 * chaosCount, Transport: from("127.0.0.2")}
 	q := subject(hostilePost, db.Source{Collection: "app.bsky.feed.like", Path: "subject.uri"})
@@ -241,7 +241,7 @@ func probe(ctx context.Context, w *weft) (p probed) {
 	return p
 }
 
-// from connects from an address of the loopback network.
+// from returns a transport that connects from an address of the loopback network.
 func from(address string) *http.Transport {
 	d := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}, Timeout: 5 * time.Second}
 	return &http.Transport{DialContext: d.DialContext}
@@ -254,7 +254,7 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// chaosClients are clients of each kind: how many, how long each waits between two attacks, and one attack.
+// chaosClients are the kinds of attackers: their number, the wait between two attacks, and one attack.
 var chaosClients = map[string]struct {
 	clients int
 	pause   time.Duration
@@ -268,7 +268,7 @@ var chaosClients = map[string]struct {
 	"clients that give up":       {5, 10 * time.Millisecond, attackGiveUp},
 }
 
-// attackBomb sends a message that is large, and larger once it is decoded.
+// attackBomb sends a large message that is larger when decoded.
 func attackBomb(ctx context.Context, host string, _ *rand.Rand) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -286,7 +286,7 @@ func attackBomb(ctx context.Context, host string, _ *rand.Rand) {
 	}
 }
 
-// attackSlowSubscriber asks for all there is, and hardly reads.
+// attackSlowSubscriber subscribes to everything and hardly reads.
 func attackSlowSubscriber(ctx context.Context, host string, _ *rand.Rand) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
@@ -306,7 +306,7 @@ func attackSlowSubscriber(ctx context.Context, host string, _ *rand.Rand) {
 	}
 }
 
-// attackSlowBody sends nearly all of a body, and then nothing.
+// attackSlowBody sends nearly all of a body and then waits.
 func attackSlowBody(ctx context.Context, host string, _ *rand.Rand) {
 	c, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", host)
 	if err != nil {
@@ -318,10 +318,10 @@ func attackSlowBody(ctx context.Context, host string, _ *rand.Rand) {
 	if _, err := io.WriteString(c, head+strings.Repeat(" ", 1_048_000)); err != nil {
 		return
 	}
-	_, _ = io.ReadAll(io.LimitReader(c, 1<<20)) // until it is told to go
+	_, _ = io.ReadAll(io.LimitReader(c, 1<<20)) // until weft closes the connection
 }
 
-// attackCrowd opens very many connections that do nothing.
+// attackCrowd opens very many idle connections.
 func attackCrowd(ctx context.Context, host string, r *rand.Rand) {
 	d := net.Dialer{Timeout: 2 * time.Second, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+r.IntN(200)))}}
 	var all []net.Conn
@@ -338,7 +338,7 @@ func attackCrowd(ctx context.Context, host string, r *rand.Rand) {
 	}
 }
 
-// heavyQuestion is a question that costs much, as JSON or as a page.
+// heavyQuestion returns an expensive query, as JSON or as a page.
 func heavyQuestion(host string, r *rand.Rand) (*http.Request, error) {
 	post, did := url.QueryEscape(hostilePost), "did:plc:victimvictimvictimvictim"
 	path := [...]string{
@@ -360,12 +360,12 @@ func heavyQuestion(host string, r *rand.Rand) (*http.Request, error) {
 	return req, err
 }
 
-// attackHeavy asks for what costs much, from one of many addresses, and reads it or doesn't.
+// attackHeavy sends an expensive query from one of many addresses, and reads the answer or doesn't.
 func attackHeavy(ctx context.Context, host string, r *rand.Rand) {
 	askHeavy(ctx, host, r, 20*time.Second)
 }
 
-// attackGiveUp does the same, and leaves.
+// attackGiveUp sends an expensive query and disconnects.
 func attackGiveUp(ctx context.Context, host string, r *rand.Rand) {
 	askHeavy(ctx, host, r, time.Duration(r.IntN(100))*time.Millisecond)
 }
@@ -385,7 +385,7 @@ func askHeavy(ctx context.Context, host string, r *rand.Rand, within time.Durati
 	}
 	defer func() { _ = res.Body.Close() }()
 	if r.IntN(4) == 0 {
-		sleep(ctx, 2*time.Second) // its answer waits
+		sleep(ctx, 2*time.Second) // while its answer waits
 	}
 	var any json.RawMessage
 	_ = json.NewDecoder(io.LimitReader(res.Body, 8<<20)).Decode(&any)

@@ -21,24 +21,24 @@ import (
 	"weft.dev/weft/link"
 )
 
-// hostile is a Jetstream of wire v1 whose accounts write what hurts most, with the model of what must become of it.
+// hostile is a Jetstream of wire v1 whose accounts write the most harmful records, with a model of the expected index.
 type hostile struct {
 	*httptest.Server
 	r *rand.Rand
 	x *extract.Extractor
 
 	mu    sync.Mutex
-	grown sync.Cond // on mu: the log has, or is at its end
+	grown sync.Cond // on mu: the log has grown or ended
 	log   []hostileFrame
 	ended bool
 
 	model   dbtest.Model
 	nowUS   int64
-	likes   []apply.Event // some are deleted again
+	likes   []apply.Event // some are deleted later
 	counted map[string]int
 }
 
-// hostileFrame is an event on the wire; us is its cursor too.
+// hostileFrame is an event on the wire; us is also its cursor.
 type hostileFrame struct {
 	us   int64
 	text []byte
@@ -47,11 +47,11 @@ type hostileFrame struct {
 const (
 	hostilePost   = "at://did:plc:victimvictimvictimvictim/app.bsky.feed.post/3kaaaaaaaaaaa"
 	flapAccounts  = 3
-	flapRecords   = 2_500 // more than change at once
+	flapRecords   = 2_500 // more than change in one transaction
 	tinyLinks     = 1_000
 	sourcePaths   = 400
 	hugeBytes     = 600_000
-	crowd         = 2_000 // accounts that behave
+	crowd         = 2_000 // well-behaved accounts
 	returnRecords = 3_000
 )
 
@@ -72,7 +72,7 @@ func serveHostile(t *testing.T) *hostile {
 	return h
 }
 
-// end lets subscribers go once they have all.
+// end ends the streams of subscribers that have all events.
 func (h *hostile) end() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -109,7 +109,7 @@ func (h *hostile) subscribe(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// tip is the cursor of the newest event.
+// tip returns the cursor of the newest event.
 func (h *hostile) tip() int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -120,7 +120,7 @@ func (h *hostile) did(kind string, i int) string {
 	return fmt.Sprintf("did:plc:%s%s", kind, strings.Repeat("a", 24-len(kind)-6)) + hostileDigits(i)
 }
 
-// hostileDigits are six characters of the alphabet of did:plc.
+// hostileDigits returns six characters of the alphabet of did:plc.
 func hostileDigits(i int) string {
 	const alphabet = "abcdefghijklmnopqrstuvwxyz234567"
 	var b [6]byte
@@ -139,7 +139,7 @@ func (h *hostile) put(e apply.Event, text []byte) {
 	h.grown.Broadcast()
 }
 
-// next is the time of the next event.
+// next returns the time and the revision of the next event.
 func (h *hostile) next() (us int64, rev string) {
 	h.nowUS = max(h.nowUS+7, time.Now().UnixMicro())
 	return h.nowUS, string(link.AppendTID(nil, uint64(h.nowUS)<<10))
@@ -185,7 +185,7 @@ func hostileLike(target string) string {
 		`","cid":"bafyreigdmqpykrgxyaxtlafqpqhzrb7qy2rh75nldvfd4kvnpiq5kgd3mi"}}`
 }
 
-// begin writes what the hostile accounts need.
+// begin writes the records that the hostile accounts need.
 func (h *hostile) begin() {
 	for i := range flapAccounts * flapRecords {
 		h.commit(h.did("flap", i%flapAccounts), "app.bsky.feed.like", "", hostileLike(hostilePost))
@@ -202,7 +202,7 @@ func (h *hostile) fillReturning() {
 // step writes the next event or events.
 func (h *hostile) step() {
 	switch n := h.r.IntN(1000); {
-	case n < 100: // changes its mind, again and again
+	case n < 100: // changes its status repeatedly
 		did := h.did("flap", h.r.IntN(flapAccounts))
 		for range 1 + h.r.IntN(8) {
 			h.account(did, db.StatusDeactivated, "deactivated")
@@ -226,18 +226,18 @@ func (h *hostile) step() {
 		}
 		h.commit(h.did("path", h.r.IntN(20)), "app.evil.paths", "self", `{"$type":"app.evil.paths"`+b.String()+`}`)
 		h.counted["sources"]++
-	case n < 106: // a record that is large, and whose frame is larger
+	case n < 106: // a large record with a larger frame
 		text, _ := json.Marshal(strings.Repeat("\x01", hugeBytes/6))
 		h.commit(h.did("huge", h.r.IntN(5)), "app.evil.huge", "",
 			`{"$type":"app.evil.huge","text":`+string(text)+`,"subject":"`+hostilePost+`"}`)
 		h.counted["huge"]++
-	case n == 106: // is deleted, and comes back at once
+	case n == 106: // is deleted and returns at once
 		h.account(h.did("back", 0), db.StatusDeleted, "deleted")
 		h.account(h.did("back", 0), db.StatusActive, "")
 		if h.counted["returns"]++; h.counted["returns"]%5 == 1 {
 			h.fillReturning()
 		}
-	case n < 250 && len(h.likes) > 0: // takes a like back
+	case n < 250 && len(h.likes) > 0: // removes a like
 		e := h.likes[0]
 		h.likes = h.likes[1:]
 		h.commit(e.DID, e.Collection, e.Rkey, "")

@@ -5,7 +5,8 @@ import (
 	"syscall"
 )
 
-// dieWithParent has the kernel kill the process when the test's process ends: cleanups don't run when a test times out.
+// dieWithParent makes the kernel kill the process when the test's process ends: cleanups don't run when a test times
+// out.
 func dieWithParent(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

@@ -14,19 +14,19 @@ import (
 	"time"
 )
 
-// tailLines is how much of a program's log a failed test prints: enough for a panic's stack and what led to it.
+// tailLines is the number of log lines that a failed test prints: enough for a panic's stack and the lines before it.
 const tailLines = 60
 
-// journal keeps what a program has written, across its restarts.
+// journal keeps the output of a program, across its restarts.
 type journal struct {
 	name string
 
 	mu    sync.Mutex
 	lines []string
-	part  []byte // a line that has no end yet
+	part  []byte // an incomplete line
 }
 
-// newJournal makes a journal that is printed when the test fails.
+// newJournal returns a journal that is printed if the test fails.
 func newJournal(t *testing.T, name string) *journal {
 	t.Helper()
 	j := &journal{name: name}
@@ -40,7 +40,7 @@ func newJournal(t *testing.T, name string) *journal {
 	return j
 }
 
-// Write takes what a program writes.
+// Write appends output of a program.
 func (j *journal) Write(p []byte) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -55,7 +55,7 @@ func (j *journal) Write(p []byte) (int, error) {
 	}
 }
 
-// note writes down what the test itself did to the program.
+// note appends an action of the test itself.
 func (j *journal) note(format string, args ...any) {
 	_, _ = fmt.Fprintf(j, "--- "+format+"\n", args...) // Write doesn't fail
 }
@@ -67,21 +67,21 @@ func (j *journal) since(n int) []string {
 	return slices.Clone(j.lines[n:])
 }
 
-// child is a process that a test has started.
+// child is a process that a test started.
 type child struct {
 	*journal
 	first int // its first line in the journal
 	cmd   *exec.Cmd
 	ended chan struct{}
-	err   error // of its end; valid when ended is closed
+	err   error // of the exit; valid when ended is closed
 }
 
-// start starts a program. It is killed at the end of the test, should it still run.
+// start starts a program. The end of the test kills it if it still runs.
 func start(t *testing.T, j *journal, env []string, name string, args ...string) *child {
 	t.Helper()
 	c := &child{journal: j, first: len(j.since(0)), cmd: exec.Command(program(name), args...), ended: make(chan struct{})}
 	c.cmd.Env = append(environ(), env...)
-	c.cmd.Stdout, c.cmd.Stderr = j, j // one writer for both: lines come in order
+	c.cmd.Stdout, c.cmd.Stderr = j, j // one writer for both keeps the order of lines
 	dieWithParent(c.cmd)
 	if err := c.cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", name, err)
@@ -95,21 +95,21 @@ func start(t *testing.T, j *journal, env []string, name string, args ...string) 
 	return c
 }
 
-// environ is the test's environment without what would configure the programs.
+// environ returns the test's environment without variables of the programs.
 func environ() []string {
 	return slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		return strings.HasPrefix(kv, "WEFT_") || strings.HasPrefix(kv, "JETSTREAM_") || strings.HasPrefix(kv, "AWS_")
 	})
 }
 
-// kill ends the process with SIGKILL, as a crash or a power loss does, and waits until it is gone.
+// kill kills the process with SIGKILL, as a crash or a power loss does, and waits for its end.
 func (c *child) kill() {
 	select {
 	case <-c.ended:
 		return
 	default:
 	}
-	_ = c.cmd.Process.Kill() // it may end by itself just now
+	_ = c.cmd.Process.Kill() // it may have ended by itself
 	<-c.ended
 	c.note("killed")
 }
@@ -143,10 +143,10 @@ func (c *child) exit(t *testing.T, within time.Duration) int {
 	return 0
 }
 
-// output is what this process has written.
+// output returns the output of this process.
 func (c *child) output() []string { return c.since(c.first) }
 
-// line returns the first line with all of these parts in it.
+// line returns the first line that contains all of these parts.
 func (c *child) line(parts ...string) (string, bool) {
 	for _, line := range c.output() {
 		if !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(line, part) }) {
@@ -156,11 +156,11 @@ func (c *child) line(parts ...string) (string, bool) {
 	return "", false
 }
 
-// pollEvery is short beside everything that is waited for, and costs nothing beside it.
+// pollEvery is short and cheap compared with every wait.
 const pollEvery = 20 * time.Millisecond
 
-// eventually asks again and again until there is no error, and fails the test when one of the processes that the answer
-// depends on ends, or time runs out.
+// eventually calls ask repeatedly until it returns no error. It fails the test at the timeout, and when one of the
+// processes ends.
 func eventually(t *testing.T, within time.Duration, what string, ask func() error, on ...*child) {
 	t.Helper()
 	deadline := time.Now().Add(within)

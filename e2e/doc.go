@@ -2,9 +2,9 @@
 // data directory, with processes that are killed at any moment.
 //
 // TestServeProcess follows the synthetic network of ingest/sim, which has skew, account changes, resyncs and odd
-// records; TestRealJetstream follows Jetstream's own server in front of its own network simulator, both pinned in
-// tools/go.mod, which proves the wire, the archive and the life cycle. Each ends at a fixed point, where every count
-// and every list is asked for over HTTP and held against the reference model.
+// records. TestRealJetstream follows Jetstream's own server with its own network simulator, both pinned in
+// tools/go.mod, and tests the wire, the archive and the life cycle. Each ends at a fixed point, where all counts and
+// lists are compared with the reference model over HTTP.
 //
 // Run with -short, both are skipped. The first build of the Jetstream tools takes minutes and, when they aren't in the
 // module cache, the network.

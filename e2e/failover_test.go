@@ -8,7 +8,7 @@ import (
 	"weft.dev/weft/db/dbtest"
 )
 
-// another starts another Jetstream server in front of the same network, with an archive and numbers of its own.
+// another starts another Jetstream server of the same network, with its own archive and numbers.
 func (n *network) another(t *testing.T, name string) *network {
 	t.Helper()
 	public, debug := freeAddress(t), freeAddress(t)
@@ -22,12 +22,12 @@ func (n *network) another(t *testing.T, name string) *network {
 
 const failovers = 2
 
-// moveWithin is what the end of a server may cost: weft is at another one's tip, with no gap.
+// moveWithin limits a failover: weft is at the other server's tip, without a gap.
 const moveWithin = 5 * time.Second
 
-// TestRealFailover follows two of Jetstream's own servers, of which one and the other is killed: weft is at the other's tip
-// within seconds, and ends in order. Killed, each has lost events that the other has; a third one, which nobody kills and
-// weft doesn't know, says what the index must hold.
+// TestRealFailover follows two of Jetstream's own servers and kills them alternately: weft reaches the other's tip
+// within seconds, and ends in order. Each killed server has lost events that the other has. A third one, which is never
+// killed and unknown to weft, has the expected content of the index.
 func TestRealFailover(t *testing.T) {
 	needsStock(t, buildWeft, buildJetstream)
 	a := startNetwork(t)

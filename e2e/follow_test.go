@@ -19,15 +19,15 @@ import (
 )
 
 const (
-	// followKills is how often the primary or a follower is killed.
+	// followKills is the number of kills of the primary or a follower.
 	followKills = 6
-	// Enough live events for the kills; the comparisons over HTTP, of two followers, cost as much as all the rest.
+	// followTotal suffices for the kills; the comparisons over HTTP, of two followers, take as long as the rest.
 	followTotal = 6_000
 	followRate  = 1_000
 )
 
-// TestFollowProcess kills a primary that replicates to an S3 server, and one of its two followers, again and again while a
-// synthetic network's events come in. In the end both followers answer as the network was.
+// TestFollowProcess kills a primary that replicates to an S3 server, and one of its two followers, repeatedly during
+// ingest of a synthetic network. In the end both followers equal the network.
 func TestFollowProcess(t *testing.T) {
 	t.Parallel()
 	needs(t, buildWeft)
@@ -76,7 +76,7 @@ dbs:
 	}, primary.child)
 	follower, another := startFollower("follower"), startFollower("another")
 	for i := range followKills {
-		time.Sleep(rand.N(killWithin)) // the moment is the point
+		time.Sleep(rand.N(killWithin)) // a random moment is the purpose
 		if i%2 == 0 {
 			follower.kill()
 			follower = startFollower("follower")
@@ -114,7 +114,7 @@ dbs:
 	if code := primary.terminate(t, downWithin); code != 0 {
 		t.Errorf("the primary ended with %d after SIGTERM", code)
 	}
-	// A follower's copy is not written to.
+	// A writer refuses a follower's copy.
 	second := start(t, newJournal(t, "writer of a copy"), nil, "weft", "serve", "--jetstream", upstream.URL(), "--data",
 		copies["follower"], "--listen", "127.0.0.1:0")
 	if code := second.exit(t, upWithin); code != 1 {
@@ -125,7 +125,7 @@ dbs:
 	}
 }
 
-// startS3 starts an S3 server in this process, and answers its URL.
+// startS3 starts an S3 server in this process and returns its URL.
 func startS3(t *testing.T) string {
 	t.Helper()
 	objects := s3mem.New()
@@ -158,7 +158,7 @@ func (w *weft) logSeq(t *testing.T) uint64 {
 	return st.Index.LogSeq
 }
 
-// tellsItsLag looks at the headers of a follower's answers, of failures too, and at its status.
+// tellsItsLag checks the headers of a follower's answers, of failures too, and its status.
 func (w *weft) tellsItsLag(t *testing.T, seq uint64) {
 	t.Helper()
 	for _, path := range []string{"/", "/status", "/xrpc/blue.microcosm.links.getBacklinksCount?subject=did:plc:a&source=a.b.c:d", "/nothing", "/xrpc/_health", "/readyz"} {

@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// client keeps its connections: a comparison asks tens of thousands of questions of one server.
+// client keeps its connections: a comparison sends tens of thousands of requests to one server.
 var client = &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
 
-// get asks for a URL and returns a body with status 200.
+// get requests a URL and returns the body of a 200.
 func get(url string) ([]byte, error) { return getContext(context.Background(), url) }
 
 func getContext(ctx context.Context, url string) ([]byte, error) {
@@ -26,7 +26,7 @@ func getContext(ctx context.Context, url string) ([]byte, error) {
 	return ask(req)
 }
 
-// post sends a value as JSON and returns a body with status 200.
+// post sends a value as JSON and returns the body of a 200.
 func post(ctx context.Context, url string, v any) ([]byte, error) {
 	body, err := json.Marshal(v)
 	if err != nil {

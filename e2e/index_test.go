@@ -14,8 +14,8 @@ import (
 	"weft.dev/weft/db/dbtest"
 )
 
-// index is a weft's HTTP API as the reference model asks an index. It knows of the API what its documentation says, and
-// nothing of the code behind it: cursors are opaque text.
+// index is a weft's HTTP API with the interface of the reference model. It relies only on the documentation of the API,
+// and not on its code: cursors are opaque text.
 type index struct{ base string }
 
 var _ dbtest.Index = index{}
@@ -41,8 +41,9 @@ func subject(target string, source db.Source) url.Values {
 	return url.Values{"subject": {target}, "source": {source.Collection + ":" + bare(source.Path)}}
 }
 
-// bare is a path as XRPC takes it: without the leading dot of the older routes. As that is taken off when it is there, a path
-// that itself begins with a dot needs it; and so does the path to a key without a name, for what is missing is no path.
+// bare returns a path as XRPC takes it: without the leading dot of the older routes. A path that itself begins with a
+// dot keeps it, because the API removes one; so does the path of a key without a name, because an empty path is
+// refused.
 func bare(path string) string {
 	if path == "" || path[0] == '.' {
 		return "." + path
@@ -56,7 +57,7 @@ func (x index) CountLinks(ctx context.Context, target string, source db.Source) 
 	return a.Total, err
 }
 
-// CountDIDs asks an older route: XRPC has none for it.
+// CountDIDs queries an older route: XRPC has no method for it.
 func (x index) CountDIDs(ctx context.Context, target string, source db.Source) (int64, error) {
 	var a struct{ Total int64 }
 	err := x.get(ctx, "/links/count/distinct-dids",
@@ -98,7 +99,7 @@ func (x index) DIDs(ctx context.Context, q db.ListQuery) (db.Page[string], error
 	return db.Page[string]{Total: a.Total, Items: append(a.LinkingDIDs, a.DIDs...), Next: next(a.Cursor)}, err
 }
 
-// span asks for a span of time; false when there is none to ask for.
+// span adds a span of time; false if it is empty.
 func span(v url.Values, since, until int64) bool {
 	for name, us := range map[string]int64{"since": since, "until": until} {
 		if us != 0 {
@@ -108,7 +109,7 @@ func span(v url.Values, since, until int64) bool {
 	return since != 0 || until != 0
 }
 
-// Counts asks for 300 at a time: a body of long targets has 1 MiB at most.
+// Counts sends 300 pairs at a time: a body of long targets has at most 1 MiB.
 func (x index) Counts(ctx context.Context, pairs []db.Pair, _ func() error) ([]db.PairCount, error) {
 	type pair struct {
 		Subject string `json:"subject"`
@@ -139,7 +140,7 @@ func (x index) Counts(ctx context.Context, pairs []db.Pair, _ func() error) ([]d
 
 func (x index) AccountLinks(ctx context.Context, q db.AccountQuery) (db.Page[db.AccountLink], error) {
 	if q.Sources != nil && len(q.Sources) == 0 {
-		return db.Page[db.AccountLink]{}, nil // HTTP has no way to ask for nothing
+		return db.Page[db.AccountLink]{}, nil // an HTTP query cannot select nothing
 	}
 	v := url.Values{"did": {q.DID}, "limit": {strconv.Itoa(q.Limit)}}
 	for _, s := range q.Sources {
@@ -214,7 +215,7 @@ func (x index) RecordLinks(ctx context.Context, r db.Record) ([]db.Link, error) 
 	return links, err
 }
 
-// sourceOf reads a source as weft writes it.
+// sourceOf parses a source in the API's spelling.
 func sourceOf(text string) db.Source {
 	collection, path, _ := strings.Cut(text, ":")
 	return db.Source{Collection: collection, Path: strings.TrimPrefix(path, ".")}
@@ -290,7 +291,7 @@ func (x index) ManyToManyCounts(ctx context.Context, q db.ManyQuery) (db.Page[db
 	return page, err
 }
 
-// Stats gives the totals that a comparison asks for.
+// Stats returns the totals that a comparison needs.
 func (x index) Stats(ctx context.Context) (db.Stats, error) {
 	var a struct {
 		Stats struct {
@@ -311,7 +312,7 @@ func pageOf(q db.ListQuery) url.Values {
 	return v
 }
 
-// next carries a cursor's text as a position.
+// next converts a cursor to a position.
 func next(cursor *string) []byte {
 	if cursor == nil {
 		return nil

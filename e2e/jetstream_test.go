@@ -10,20 +10,20 @@ import (
 )
 
 const (
-	// Every other kill strikes while weft opens its index, reads the archive or goes over what it had; the rest while it
-	// follows the live stream.
+	// jetstreamKills is the number of kills of weft. Every other kill strikes while weft opens its index, reads the
+	// archive or rewinds; the rest while it follows the live stream.
 	jetstreamKills = 6
-	// The archive of ten thousand events is read and committed in less than this.
+	// earlyWithin is longer than weft needs to read and commit the archive of ten thousand events.
 	earlyWithin = 500 * time.Millisecond
-	// Long enough for several commits between two kills.
+	// liveWithin is long enough for several commits between two kills.
 	liveWithin = 1500 * time.Millisecond
-	// One of those lives sees the server die and come back.
+	// serverKill is the kill after which the server is killed and restarted too.
 	serverKill = 3
-	// The client waits 250 ms and more before it tries again; the server's next events come at once.
+	// resumeWithin limits a reconnect. The client waits 250 ms and more; the server's next events come at once.
 	resumeWithin = 30 * time.Second
 )
 
-// TestRealJetstream follows Jetstream's own server while weft and the server are being killed, and then compares all of the
+// TestRealJetstream follows Jetstream's own server, kills weft and the server repeatedly, and then compares all of the
 // network.
 func TestRealJetstream(t *testing.T) {
 	needsStock(t, buildWeft, buildJetstream)
@@ -50,7 +50,7 @@ func TestRealJetstream(t *testing.T) {
 			w.reaches(t, before+1, resumeWithin)
 			t.Logf("an event that is new %s after the server serves again", time.Since(begun).Round(time.Millisecond))
 		}
-		// The moment is the point: waiting for a state would leave the others out.
+		// A random moment is the purpose: a wait for a state would exclude others.
 		after := rand.N(within)
 		select {
 		case <-time.After(after):
@@ -73,7 +73,7 @@ func TestRealJetstream(t *testing.T) {
 		t.Errorf("the server's tip %d lies in its archive: nothing was read live", tip)
 	}
 	usedBothPaths(t, journal)
-	// Most lists here are one link long, those of followers a few: short pages make some of them take several.
+	// Most lists here have one link, those of followers a few: with short pages some have several pages.
 	w.reaches(t, tip, time.Minute)
 	tr.compare(t, w, dbtest.Depth{Page: 2, Many: true})
 	if seq := w.endsInOrder(t); seq != tip {
@@ -90,8 +90,8 @@ func tipOf(t *testing.T, n *network) uint64 {
 	return tip
 }
 
-// usedBothPaths requires of weft's sessions that some read the archive and some took up the live stream where they were: with
-// fewer events, each rewind would reach the start, and only the archive would be tested.
+// usedBothPaths requires that some of weft's sessions read the archive and some resumed on the live stream: with fewer
+// events, each rewind would reach the start, and only the archive would be tested.
 func usedBothPaths(t *testing.T, j *journal) {
 	t.Helper()
 	var archive, live bool

@@ -13,18 +13,18 @@ import (
 )
 
 const (
-	// So many accounts and records that the archive alone is longer than the 8,192 events that weft goes back when it starts
-	// again: the first start reads the archive, and later ones rewind on the live stream.
+	// simAccounts makes an archive longer than the 8,192 events that weft rewinds at a restart: the first start reads
+	// the archive, and later ones rewind on the live stream.
 	simAccounts = 250
 	simRecords  = 40
-	// The simulator's limit is 300. A commit holds 1.4 operations on average.
+	// simCommits is below the simulator's limit of 300. A commit has 1.4 operations on average.
 	simCommits = 250
 
-	// Both are steady within a few seconds; a busy machine may take long.
+	// serverWithin limits the start. Both are steady within a few seconds; a busy machine may take long.
 	serverWithin = 60 * time.Second
 )
 
-// network is Jetstream's server, which reads from its network simulator.
+// network is Jetstream's server with its network simulator as the relay.
 type network struct {
 	url, debug    string
 	relay         string   // base URL of the simulator
@@ -44,7 +44,7 @@ func startNetwork(t *testing.T) *network {
 	n.simulatorArgs = []string{"--log-format", "text", "serve",
 		"--addr", relay, "--public-url", n.relay, "--data-dir", t.TempDir(), "--seed", "42",
 		"--accounts", strconv.Itoa(simAccounts), "--initial-records-per-account", strconv.Itoa(simRecords),
-		"--firehose-history", "1000000"} // all of it: the server must find what it missed while it was dead
+		"--firehose-history", "1000000"} // all: the server must find the events that it missed while killed
 	n.startSimulator(t, strconv.Itoa(simCommits))
 	n.args = []string{"--log-format", "text", "serve", "--addr", public, "--debug-addr", debug,
 		"--relay-url", n.relay, "--plc-url", n.relay, "--data-dir", t.TempDir()}
@@ -52,7 +52,7 @@ func startNetwork(t *testing.T) *network {
 	return n
 }
 
-// startSimulator starts the simulator, or starts it again on what it has.
+// startSimulator starts the simulator, or restarts it with its data.
 func (n *network) startSimulator(t *testing.T, commitsPerSecond string) {
 	t.Helper()
 	n.simulator = start(t, newJournal(t, "network simulator"), nil, "simulator",
@@ -63,17 +63,17 @@ func (n *network) startSimulator(t *testing.T, commitsPerSecond string) {
 	}, n.simulator)
 }
 
-// startServer starts the server, or starts it again on what it has.
+// startServer starts the server, or restarts it with its data.
 func (n *network) startServer(t *testing.T) {
 	t.Helper()
 	n.server = start(t, n.journal, nil, "jetstream", n.args...)
 	eventually(t, serverWithin, "the Jetstream server serves its archive", func() error {
-		_, err := n.sealed() // 503 until the server has taken its network up
+		_, err := n.sealed() // 503 until the server follows its network
 		return err
 	}, n.server, n.simulator)
 }
 
-// sealed is the last sequence number that is in the archive.
+// sealed returns the last sequence number in the archive.
 func (n *network) sealed() (uint64, error) {
 	body, err := get(n.url + "/xrpc/network.bsky.jetstream.listSegments?limit=1000")
 	if err != nil {
@@ -89,28 +89,29 @@ func (n *network) sealed() (uint64, error) {
 	return a.Segments[len(a.Segments)-1].MaxSeq, nil
 }
 
-// tip is the sequence number of the server's newest event.
+// tip returns the sequence number of the server's newest event.
 func (n *network) tip() (uint64, error) {
 	next, err := metric(n.debug, "jetstream_ingest_next_seq")
 	return uint64(next) - 1, err
 }
 
 const (
-	// stillFor is many times what an event takes from the relay's socket into the server's log.
+	// stillFor is many times the time of an event from the relay's socket to the server's log.
 	stillFor = time.Second
-	// backFor is more than a server waits before it tries again to reach a relay that was away for some seconds.
+	// backFor is longer than a server waits before it retries a relay that was away for some seconds.
 	backFor = 8 * time.Second
 )
 
-// stop ends the simulator, waits until the server has taken in all that it sent, and returns the tip.
+// stop ends the simulator, waits until the server has received everything, and returns the tip.
 func (n *network) stop(t *testing.T) uint64 {
 	t.Helper()
 	n.simulator.kill()
 	return n.still(t, stillFor)
 }
 
-// hush ends the simulator and starts it again without new events: of the servers that read from it, each comes to have all.
-// It ends in order: killed, it forgets events that it has sent, for it doesn't sync them, and who was away never hears of them.
+// hush ends the simulator and restarts it without new events, so that each server that reads from it gets all events.
+// It ends in order: a killed simulator forgets events that it has sent, because it doesn't sync them, and a
+// disconnected server would never get them.
 func (n *network) hush(t *testing.T) {
 	t.Helper()
 	if code := n.simulator.terminate(t, serverWithin); code != 0 {
@@ -119,7 +120,7 @@ func (n *network) hush(t *testing.T) {
 	n.startSimulator(t, "0.000001")
 }
 
-// still waits until a server that nothing more comes to has taken all in, and returns the tip.
+// still waits until a server without new events has processed all, and returns the tip.
 func (n *network) still(t *testing.T, for_ time.Duration) uint64 {
 	t.Helper()
 	last, since := uint64(0), time.Now()
@@ -139,7 +140,8 @@ func (n *network) still(t *testing.T, for_ time.Duration) uint64 {
 	return last
 }
 
-// freeAddress is a loopback address that nothing listens on. The programs take no port 0: they must know their own URLs.
+// freeAddress returns a free loopback address. The programs don't support port 0, because they must know their own
+// URLs.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

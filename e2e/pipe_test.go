@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestBrokenPipe: the process itself, and not only its code, survives that the reader of its output ends: weft demo | head ends with
-// the code of SIGPIPE, and its directories are gone.
+// TestBrokenPipe: the process itself, not only its code, handles the end of its output's reader: weft demo | head ends
+// with the exit code of SIGPIPE, and its directories are removed.
 func TestBrokenPipe(t *testing.T) {
 	t.Parallel()
 	needs(t, buildWeft)

@@ -10,26 +10,26 @@ import (
 )
 
 const (
-	// Eight kills, spread over the time that the network takes to make its live events: some strike in the archive, some while
-	// an index is opened or taken up again, most under load.
+	// processKills are spread over the time of the live events: some strike during the archive, some while an index
+	// opens or resumes, most under load.
 	processKills = 8
 	killWithin   = 800 * time.Millisecond
 
-	// Some events are there before weft starts, in several segments; the rest comes while it is being killed. In all they are
-	// more than the 8,192 that weft goes back when it starts again, so that the last rewinds don't reach the start; and no
-	// more, for the comparison asks a score of questions of each list.
+	// processBacklog events exist before weft starts, in several segments; the rest arrives during the kills. Together
+	// they are more than the 8,192 that weft rewinds at a restart, so that the last rewinds don't reach the start. They
+	// are no more than that, because the comparison makes many requests for each list.
 	processBacklog = 3_000
 	processSegment = 1_000
 	processTotal   = 8_700
 	processRate    = 1_600
 )
 
-// TestServeProcess kills weft again and again while a synthetic network's events come in.
+// TestServeProcess kills weft repeatedly during ingest of a synthetic network.
 func TestServeProcess(t *testing.T) {
 	t.Parallel()
 	needs(t, buildWeft)
 	upstream := serveNetwork(t, sim.ServerConfig{
-		// With ten times the usual account changes and resyncs, kills meet them.
+		// Ten times the usual account changes and resyncs, so that kills strike during them.
 		NetworkConfig: sim.NetworkConfig{Seed: 7, Accounts: 300, Churn: 10, RatePerSec: processRate},
 		Backlog:       processBacklog, EventsPerSegment: processSegment, Rate: processRate, Total: processTotal,
 	})
@@ -37,7 +37,7 @@ func TestServeProcess(t *testing.T) {
 	journal, data := newJournal(t, "weft"), t.TempDir()
 	for range processKills {
 		w := startWeft(t, journal, upstream.URL(), data)
-		after := rand.N(killWithin) // the moment is the point: waiting for a state would leave the others out
+		after := rand.N(killWithin) // a random moment is the purpose: a wait for a state would exclude others
 		select {
 		case <-time.After(after):
 		case <-w.ended:

@@ -18,7 +18,7 @@ func buildLitestream() error {
 	return goBuild(filepath.Join("..", "tools"), "github.com/benbjohnson/litestream/cmd/litestream")
 }
 
-// replicaNetwork is a network that comes to an end, with what a model makes of it.
+// replicaNetwork returns a network that ends, and its model.
 func replicaNetwork(t *testing.T) (*sim.Server, *oracle) {
 	t.Helper()
 	const backlog, total = 1000, 2500
@@ -39,8 +39,8 @@ func replicaNetwork(t *testing.T) (*sim.Server, *oracle) {
 	return upstream, tr
 }
 
-// TestServeReplicates: weft serve with a litestream.yml in its data directory keeps a replica, ends with all in it, begins from
-// it on an empty disk, and says with its exit code when the replica doesn't have all.
+// TestServeReplicates: weft serve with a litestream.yml in its data directory keeps a replica, has everything in it at
+// its end, restores it on an empty disk, and reports an incomplete replica by its exit code.
 func TestServeReplicates(t *testing.T) {
 	t.Parallel()
 	needs(t, buildWeft)
@@ -107,7 +107,7 @@ func TestServeReplicates(t *testing.T) {
 	says(w, "msg=restored")
 	tr.compare(t, w, depth(20))
 
-	// The replica's disk is gone.
+	// The replica's disk is removed.
 	if err := os.RemoveAll(replica); err != nil {
 		t.Fatal(err)
 	}
@@ -120,8 +120,8 @@ func TestServeReplicates(t *testing.T) {
 	says(w, "replica is incomplete")
 }
 
-// TestSidecar: stock Litestream beside a weft that it starts, which leaves all about the replica to it. With a whole log weft.db is
-// all that there is to restore.
+// TestSidecar: stock Litestream beside a weft that it starts, and that leaves replication to it. With a whole log,
+// weft.db suffices for a restore.
 func TestSidecar(t *testing.T) {
 	needsStock(t, buildWeft, buildLitestream)
 	upstream, tr := replicaNetwork(t)

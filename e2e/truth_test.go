@@ -14,7 +14,7 @@ import (
 	"weft.dev/weft/ingest/sim/truth"
 )
 
-// oracle is the reference model, fed with the events of an upstream from the first to the last.
+// oracle is the reference model with all events of an upstream.
 type oracle struct {
 	dbtest.Model
 	reader truth.Reader
@@ -25,7 +25,7 @@ type oracle struct {
 
 func newOracle() *oracle { return &oracle{kinds: map[sim.Kind]int{}} }
 
-// apply folds an event.
+// apply applies an event to the model.
 func (o *oracle) apply(e sim.Event) error {
 	if e.Seq <= o.tip {
 		return fmt.Errorf("event %d comes after %d", e.Seq, o.tip)
@@ -33,7 +33,7 @@ func (o *oracle) apply(e sim.Event) error {
 	o.tip = e.Seq
 	o.events++
 	o.kinds[e.Kind]++
-	out, _, _ := o.reader.Event(e) // a record that can't be read has no links
+	out, _, _ := o.reader.Event(e) // an unreadable record has no links
 	if out.Op == 0 && e.Kind != sim.KindIdentity {
 		return fmt.Errorf("event %d is of an unknown kind: %s %s %s", e.Seq, e.Kind, e.Operation, e.Status)
 	}
@@ -41,8 +41,8 @@ func (o *oracle) apply(e sim.Event) error {
 	return nil
 }
 
-// follow reads an upstream with the official client from its first event to its tip, in one go: unlike weft, which was
-// killed on its way, what it learns rests on no cursor and no repeat.
+// follow reads an upstream with the official client from its first event to its tip, without interruption: unlike weft,
+// which was killed meanwhile, its result depends on no cursor and no repeated event.
 func (o *oracle) follow(t *testing.T, url string, tip uint64) {
 	t.Helper()
 	client, err := jetstream.Subscribe(url, jetstream.WithAfterSeq(0), jetstream.WithRawRecords())
@@ -54,7 +54,7 @@ func (o *oracle) follow(t *testing.T, url string, tip uint64) {
 	defer cancel()
 	for batch, err := range client.Events(ctx) {
 		if err != nil {
-			t.Fatalf("read the whole network, after event %d: %v", o.tip, err) // any error may hide a hole
+			t.Fatalf("read the whole network, after event %d: %v", o.tip, err) // any error may mean a missing event
 		}
 		for _, e := range batch.Events() {
 			if err := o.apply(ofJetstream(&e)); err != nil {
@@ -70,9 +70,9 @@ func (o *oracle) follow(t *testing.T, url string, tip uint64) {
 	}
 }
 
-// ofJetstream brings an event of the official client to the shape that both upstreams share here.
+// ofJetstream converts an event of the official client to a sim.Event.
 func ofJetstream(e *jetstream.Event) sim.Event {
-	// The client's strings are valid only until it reads on.
+	// The client's strings are valid only until its next read.
 	out := sim.Event{Seq: e.Seq, TimeUS: e.TimeUS, Kind: sim.Kind(e.Kind), DID: strings.Clone(e.DID)}
 	switch {
 	case e.Commit != nil:
@@ -88,10 +88,10 @@ func ofJetstream(e *jetstream.Event) sim.Event {
 	return out
 }
 
-// settleWithin is how long weft may take to commit what it has received.
+// settleWithin limits the time to commit the received events.
 const settleWithin = 10 * time.Second
 
-// compare holds everything that weft answers against the model, once weft has committed what it has received.
+// compare compares all answers of weft with the model, after weft has committed the received events.
 func (o *oracle) compare(t *testing.T, w *weft, depth dbtest.Depth) {
 	t.Helper()
 	w.quiet(t)

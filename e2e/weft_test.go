@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	// weft opens an index of this size in a tenth of a second; a busy machine may take long.
+	// upWithin limits a start. weft opens an index of this size in a tenth of a second; a busy machine may take long.
 	upWithin = 20 * time.Second
-	// Its own limit for answers under way is 10 s.
+	// downWithin limits a shutdown. weft's own limit for requests under way is 10 s.
 	downWithin = 20 * time.Second
 )
 
-// weft is a weft serve.
+// weft is a running weft serve.
 type weft struct {
 	*child
 	data    string
@@ -32,8 +32,8 @@ func startWeft(t *testing.T, j *journal, upstream, data string) *weft {
 		"--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0")}
 }
 
-// up waits until weft answers and has read from its upstream. The simulated upstream's past is older than any useful
-// max-lag; with this one, only a weft that has read nothing isn't ready.
+// up waits until weft answers and has read from its upstream. The past of the simulated upstream is older than any
+// useful max-lag; with this one, only a weft that has read nothing isn't ready.
 func (w *weft) up(t *testing.T) {
 	t.Helper()
 	eventually(t, upWithin, "weft is up", func() error {
@@ -48,8 +48,8 @@ func (w *weft) up(t *testing.T) {
 	}, w.child)
 }
 
-// address finds in the log where one of weft's servers listens: it is told to take free ports, so that none can be taken by
-// another process between two of its lives.
+// address returns the address of one of weft's servers from the log: weft listens on port 0, so that no other process
+// can take its port between two starts.
 func (w *weft) address(server string) (string, bool) {
 	line, ok := w.line("msg=listening", "server="+server)
 	if !ok {
@@ -58,7 +58,7 @@ func (w *weft) address(server string) (string, bool) {
 	return attr(line, "address"), true
 }
 
-// attr is the value of an attribute in a line of slog's text format; values here have no spaces.
+// attr returns the value of an attribute in a line of slog's text format; values here have no spaces.
 func attr(line, name string) string {
 	_, after, _ := strings.Cut(line, " "+name+"=")
 	value, _, _ := strings.Cut(after, " ")
@@ -77,7 +77,7 @@ func (w *weft) reaches(t *testing.T, seq uint64, within time.Duration) {
 	}, w.child)
 }
 
-// refusesSecond starts a second weft on the data directory of one that runs.
+// refusesSecond starts a second weft on the data directory of a running one.
 func (w *weft) refusesSecond(t *testing.T, upstream string) {
 	t.Helper()
 	second := startWeft(t, newJournal(t, "second weft"), upstream, w.data)
@@ -92,8 +92,8 @@ func (w *weft) refusesSecond(t *testing.T, upstream string) {
 	}
 }
 
-// endsInOrder ends weft with SIGTERM and holds its last words against the order that keeps everything: whoever reads the log
-// of a shutdown must see what was done and what was not. It returns the sequence number that is committed.
+// endsInOrder ends weft with SIGTERM and checks the order of its last log lines: the log of a shutdown must show which
+// steps were done. It returns the committed sequence number.
 func (w *weft) endsInOrder(t *testing.T) uint64 {
 	t.Helper()
 	if code := w.terminate(t, downWithin); code != 0 {
@@ -123,11 +123,11 @@ func (w *weft) endsInOrder(t *testing.T) uint64 {
 	return seq
 }
 
-// quietFor is several times what the commit of one batch takes: with nothing queued and no commit for so long, none is under
-// way.
+// quietFor is several times the commit time of one batch: with an empty queue and no commit for this time, no commit is
+// in progress.
 const quietFor = 500 * time.Millisecond
 
-// quiet waits until weft has committed what it has received.
+// quiet waits until weft has committed all received events.
 func (w *weft) quiet(t *testing.T) {
 	t.Helper()
 	last, since := -1.0, time.Now()
@@ -150,7 +150,7 @@ func (w *weft) quiet(t *testing.T) {
 	}, w.child)
 }
 
-// upstream is what /status says of the upstream.
+// upstream returns the upstream's part of /status.
 func (w *weft) upstream() (st struct {
 	Connected    bool
 	Host, Detail string

@@ -14,8 +14,8 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// TestBadIndexBecomesGap: a segment whose index is out of order is a recorded gap, and all other events are indexed,
-// also after a restart.
+// TestBadIndexBecomesGap: a segment whose index is out of order becomes a recorded gap, and all other events are
+// indexed, also after a restart.
 func TestBadIndexBecomesGap(t *testing.T) {
 	t.Parallel()
 	const segment = 9000 // three blocks

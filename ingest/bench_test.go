@@ -60,7 +60,7 @@ func BenchmarkEvent(b *testing.B) {
 			defer func() { _ = conn.CloseNow() }()
 			conn.SetReadLimit(-1)
 			var texts [][]byte
-			for len(texts) < 3000 { // v1 doesn't carry all
+			for len(texts) < 3000 { // v1 lacks some of them
 				_, data, err := conn.Read(ctx)
 				if err != nil {
 					b.Fatal(err)

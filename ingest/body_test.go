@@ -11,7 +11,8 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// TestBodyOfJSON: a record in JSON has the content of its CID, also with floats, or no content, and then it is counted.
+// TestBodyOfJSON: a record in JSON has the content of its CID, also with floats. Otherwise it has no content and is
+// counted.
 func TestBodyOfJSON(t *testing.T) {
 	t.Parallel()
 	of := func(v any) string {

@@ -13,7 +13,7 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// indexed indexes the v1 frames of a file. It returns how many frames are refused.
+// indexed indexes the v1 frames of a file. It returns the number of refused frames.
 func indexed(t *testing.T, file string) (s *db.Store, refused int) {
 	t.Helper()
 	s, err := db.Open(db.Config{Dir: t.TempDir()})
@@ -60,8 +60,8 @@ func linking(t *testing.T, s *db.Store, target string, source db.Source) (record
 	return records
 }
 
-// TestAccountStatuses: an inactive account is hidden, for any reason, also a new one. An active account is shown,
-// whatever its status.
+// TestAccountStatuses: an inactive account is hidden, for any reason, also an unknown one. An active account is shown
+// with any status.
 func TestAccountStatuses(t *testing.T) {
 	t.Parallel()
 	s, refused := indexed(t, "testdata/account-status.jsonl")
@@ -76,7 +76,7 @@ func TestAccountStatuses(t *testing.T) {
 	}
 }
 
-// TestEdgeRecords: odd record keys, revisions, times and CIDs are indexed if the protocol allows them, and else
+// TestEdgeRecords: odd record keys, revisions, times and CIDs are indexed if the protocol allows them, and otherwise
 // ignored.
 func TestEdgeRecords(t *testing.T) {
 	t.Parallel()
@@ -85,20 +85,20 @@ func TestEdgeRecords(t *testing.T) {
 	got := linking(t, s, target, db.Source{Collection: "app.bsky.graph.follow", Path: "subject"})
 	slices.Sort(got)
 	want := []string{
-		"did:plc:2357cjkmoryz35ahikmpwxz3/3n37sodzffp22",               // the newest revision that there can be
-		"did:plc:2trrtjcaacyrpprha66awpnn/3n37sodzuzp22",               // a createdAt that is no time
+		"did:plc:2357cjkmoryz35ahikmpwxz3/3n37sodzffp22",               // the largest revision
+		"did:plc:2trrtjcaacyrpprha66awpnn/3n37sodzuzp22",               // an invalid createdAt
 		"did:plc:2z246jijlnyxy24hghjlwvwy/" + strings.Repeat("a", 512), // the longest record key
 		"did:plc:c4346rlklna2z24pjijl6yxy/3n37sodzs3x22",               // no CID
-		"did:plc:c667brnnoqa4457pllmo6223/9999999999999",               // a record key that is no TID, as 9 is not in its alphabet
+		"did:plc:c667brnnoqa4457pllmo6223/9999999999999",               // not a TID: 9 is not in its alphabet
 		"did:plc:ccegjrrtvyaacehpprtw66ac/3n37sodzgex22",               // an empty CID
 		"did:plc:cehknrtwz4acfilprux26adg/3n37sodzchx22",               // nothing odd
 		"did:plc:kecdfztrsuicabdxrpqsga67/3n37sodzt3722",               // created in 1970
 		"did:plc:kgfgizvuvxiedegxtstvgcbc/2222222222222",               // the TID 0
 		"did:plc:kklnqzz247iijloxxy25gghj/self",                        //
 		"did:plc:sljkmb2yz3qjhik7ywxzohfg/3n37sodzu2h22",               // created in 9999
-		"did:plc:snmnpb4346qlkln72z24ojij/3zzzzzzzzzzzz",               // a TID of the future
+		"did:plc:snmnpb4346qlkln72z24ojij/3zzzzzzzzzzzz",               // a TID in the future
 		"did:plc:srsuxbabdgqpqsv767beonoq/~1.2-3_:x",                   // all characters of record keys
-		"did:web:Example.COM/3n37sodzwy722",                            // a DID is taken verbatim
+		"did:web:Example.COM/3n37sodzwy722",                            // a DID stays verbatim
 		"did:web:example.com%3A8443/3n37sodzvyx22",                     //
 	}
 	if slices.Sort(want); !slices.Equal(got, want) {

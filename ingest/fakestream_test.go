@@ -19,12 +19,12 @@ import (
 	"weft.dev/weft/link"
 )
 
-// stream is a Jetstream server whose events, numbers and times the test sets. sim makes its own.
+// stream is a Jetstream server with events, numbers and times of the test. sim generates its own.
 type stream struct {
 	*httptest.Server
 	v2    bool
-	mute  bool             // no ping is answered
-	probe http.HandlerFunc // answers what asks for the dictionary; nil: as the kind does
+	mute  bool             // answer no ping
+	probe http.HandlerFunc // answers requests of the dictionary; nil: as the kind does
 
 	mu      sync.Mutex
 	events  []sent
@@ -120,9 +120,9 @@ func (s *stream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasSuffix(r.URL.Path, ".getZstdDictionary") && s.probe != nil:
 		s.probe(w, r)
 	case strings.HasSuffix(r.URL.Path, ".getZstdDictionary") && s.v2:
-		_, _ = w.Write([]byte{0x37, 0xA4, 0x30, 0xEC, 0, 0, 0, 0}) // by it v2 is known; it can't be used, and so isn't asked for
+		_, _ = w.Write([]byte{0x37, 0xA4, 0x30, 0xEC, 0, 0, 0, 0}) // it identifies v2, but is invalid
 	case s.v2:
-		w.WriteHeader(http.StatusUnauthorized) // its archive wants a key
+		w.WriteHeader(http.StatusUnauthorized) // its archive requires a key
 	default:
 		w.WriteHeader(http.StatusNotFound)
 	}

@@ -10,7 +10,7 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// TestFollowedIsOfItsHost: a host whose session fails at the start doesn't get the followed time of the host before.
+// TestFollowedIsOfItsHost: a host whose session fails at the start doesn't get the followed time of the previous host.
 func TestFollowedIsOfItsHost(t *testing.T) {
 	t.Parallel()
 	down := httptest.NewServer(http.NotFoundHandler())

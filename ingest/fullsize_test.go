@@ -19,7 +19,8 @@ import (
 var fullSize = flag.Bool("fullsize", false, "run TestFullSizeSegment, which takes minutes")
 
 const (
-	// The size of the network's segments, in events of the synthetic network.
+	// segmentBytes is the size of the network's segments, and segmentEvents its equivalent in events of the synthetic
+	// network.
 	segmentBytes  = 279_000_000
 	segmentEvents = 3_700_000
 
@@ -41,7 +42,7 @@ func TestServeArchive(t *testing.T) {
 	}
 	defer s.Close()
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() { // the parent's end, however it comes, ends its child
+	go func() { // the child ends with its parent
 		_, _ = os.Stdin.Read(make([]byte, 1))
 		cancel()
 	}()

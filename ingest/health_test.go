@@ -12,7 +12,7 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// stuckStore is a store whose Apply waits for a value of commit. A value of parts is a commit of a part.
+// stuckStore is a store whose Apply waits for a value of commit. A value of parts commits a part.
 type stuckStore struct {
 	Store
 	commit chan struct{}
@@ -32,8 +32,8 @@ func (s *stuckStore) Apply(b db.Batch) (apply.Counts, error) {
 
 func (s *stuckStore) Cursor(string) uint64 { return 0 }
 
-// TestStuckWriter: lag and readiness follow the committed events. While the writer is stuck the lag grows, though
-// events go on coming, and after a minute the index isn't ready.
+// TestStuckWriter: lag and readiness follow the committed events. While the writer is stuck the lag grows, also while
+// events arrive, and after a minute the index isn't ready.
 func TestStuckWriter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -72,7 +72,7 @@ func TestStuckWriter(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		time.Sleep(10 * time.Second) // nothing comes: it is quiet, and not stuck
+		time.Sleep(10 * time.Second) // without events it is quiet, not stuck
 		if in.stuck() != 0 {
 			t.Error("a quiet upstream is a stuck writer")
 		}

@@ -42,14 +42,14 @@ func follows(f *follower, s *sim.Server) func() bool {
 	return func() bool { return f.Ready() == nil && f.Host() == s.URL() }
 }
 
-// TestFailover fails over between two servers at random moments: counts don't change by that, and the index ends up
-// equal to both servers.
+// TestFailover fails over between two servers at random moments: counts stay the same, and the index ends up equal to
+// both servers.
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name string
 		a, b sim.ServerConfig
-		go_  func(pair) // what makes the first one bad
+		go_  func(pair) // makes the first server fail
 		back func(pair)
 	}{
 		{name: "the first is away", go_: func(p pair) { away(p.a, true) }, back: func(p pair) { away(p.a, false) }},
@@ -98,14 +98,14 @@ func TestSecondBeginsLater(t *testing.T) {
 	p.emit(500)
 	store := openStore(t, t.TempDir())
 	defer store.Close()
-	// No silence: a slow machine must not fail over to the second server before the first is away.
+	// No silence: a slow machine must not fail over before the first server is away.
 	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: p.a.URL()}, {URL: p.b.URL()}}, Store: store, From: ingest.From{Start: true},
 		BatchEvents: 100, BatchAge: 20 * time.Millisecond, Failback: time.Hour})
 	untilCaughtUp(t, store, p.a)
 	last := store.NewestTime()
 	away(p.b, true)
 	away(p.a, true)
-	p.emit(20_000) // far more than the clocks' slack
+	p.emit(20_000) // far more than the tolerance of the clocks
 	away(p.b, false)
 	until(t, "the second is followed", follows(f, p.b))
 	until(t, "its events are there", func() bool { p.b.Emit(1); return store.Cursor(p.b.URL()) > uint64(last) })
@@ -134,7 +134,7 @@ func TestCountsAnew(t *testing.T) {
 			f := follow(t, cfg)
 			untilCaughtUp(t, store, server)
 			f.stop()
-			server.Crash(k, true) // the lost events come again under other numbers, with new ones among them
+			server.Crash(k, true) // the lost events arrive again under other numbers, with new ones among them
 			server.SetFaults(sim.Faults{RedeliverEvery: 2})
 			server.Emit(k + 30)
 			f = follow(t, cfg)
@@ -204,7 +204,7 @@ func modelV1(t *testing.T, s *sim.Server) *dbtest.Model {
 // TestWiresAgree: v2's archive, v2's live stream and v1 of one network give one index.
 func TestWiresAgree(t *testing.T) {
 	t.Parallel()
-	network := sim.NetworkConfig{Accounts: 200, Seed: 8, Churn: 1e-9} // without resyncs, which v1 doesn't carry
+	network := sim.NetworkConfig{Accounts: 200, Seed: 8, Churn: 1e-9} // without resyncs, which v1 lacks
 	var stores []*db.Store
 	for _, cfg := range []sim.ServerConfig{{Backlog: 3000, EventsPerSegment: 1000}, {}, {NoV2: true}} {
 		cfg.NetworkConfig = network
@@ -284,7 +284,8 @@ func TestGapIsFilled(t *testing.T) {
 	}{
 		{name: "a block that was broken", hurt: func(s *sim.Server) { s.CorruptBlock(1, 0) }, heal: (*sim.Server).HealBlocks,
 			cfg: sim.ServerConfig{Backlog: 4 * segment}},
-		{name: "the live stream doesn't reach back, and the archive was closed", cfg: sim.ServerConfig{Backlog: segment, Lookback: 3 * segment / 2}, // behind the archive's end, as a real one's does
+		{name: "the live stream doesn't reach back, and the archive was closed",
+			cfg:  sim.ServerConfig{Backlog: segment, Lookback: 3 * segment / 2}, // after the archive's end
 			hurt: func(s *sim.Server) { s.Emit(3 * segment); s.FailArchive(1<<30, 403) },
 			heal: func(s *sim.Server) { s.FailArchive(0, 0) }},
 		{name: "in parts", hurt: func(s *sim.Server) { s.CorruptBlock(1, 0) }, heal: (*sim.Server).HealBlocks,
@@ -325,7 +326,7 @@ func TestGapIsFilled(t *testing.T) {
 				gaps, err := store.Gaps(t.Context())
 				return err == nil && len(gaps) == 0
 			})
-			server.Emit(62 * 10) // resyncs that had begun before are over then: what a gap had hidden of an account is theirs
+			server.Emit(62 * 10) // earlier resyncs end: they repair records that a gap had hidden
 			untilCaughtUp(t, store, server)
 			f.stop()
 			compareSets(t, store, server)
@@ -391,7 +392,7 @@ func TestSliceOfNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := store.Cursor(server.URL())
-	server.Emit(1000) // the archive goes beyond it
+	server.Emit(1000) // past the archive
 	if err := store.AddGap(db.Gap{Host: server.URL(), From: 1, To: at, Why: "the slice was widened"}); err != nil {
 		t.Fatal(err)
 	}
@@ -411,7 +412,7 @@ func TestSliceOfNetwork(t *testing.T) {
 	if n, err := store.Purge(t.Context(), cfg.Slice.KeepsLink); err != nil || n == 0 {
 		t.Fatalf("%d links are purged: %v", n, err)
 	}
-	// Not the model of the narrow slice: its events alone may not have ended a resync that the wide one's have.
+	// Not the model of the narrow slice: its events alone may not end a resync that the wide slice's events end.
 	wide.Purge(cfg.Slice.KeepsLink)
 	same(wide)
 }

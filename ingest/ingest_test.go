@@ -18,7 +18,8 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// defaultEvents are more than the 8,192 that a start goes back, so that not each restart in TestReplayedTwice reaches the beginning.
+// defaultEvents are more than the 8,192 that a start rewinds, so that not every restart in TestReplayedTwice reaches
+// the beginning.
 const defaultEvents = 12_000
 
 var (
@@ -76,7 +77,7 @@ func openStore(t *testing.T, dir string) *db.Store {
 // follower is a running Ingest.
 type follower struct {
 	*ingest.Ingest
-	stop func() // stops it, and waits until all is committed
+	stop func() // stops it, and waits for the commit of all events
 }
 
 func follow(t *testing.T, cfg ingest.Config) *follower {
@@ -125,7 +126,7 @@ func compare(t *testing.T, store *db.Store, server *sim.Server, retimed bool) {
 	// Pages grow with the stream: the cost of paging through a list of accounts grows with its square.
 	depth := dbtest.Depth{Page: 14 + *events/1000, Retimed: retimed}
 	if *events == defaultEvents {
-		depth.Every = 5 // go test ./... must stay under five minutes; with another number of -events all lists are asked for everything
+		depth.Every = 5 // keeps go test ./... under five minutes; another -events compares all
 	}
 	if err := m.Compare(t.Context(), store, depth); err != nil {
 		t.Error(err)
@@ -194,7 +195,7 @@ func TestUpstreamMisbehaves(t *testing.T) {
 			defer store.Close()
 			f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, From: ingest.From{Start: true},
 				BatchEvents: 100, BatchAge: 20 * time.Millisecond, Silence: time.Second})
-			for i := range 8 { // every fault of frames comes within 1,200 live events
+			for i := range 8 { // every fault of frames occurs within 1,200 live events
 				server.Emit(250)
 				if i%4 == 2 {
 					untilCaughtUp(t, store, server)
@@ -204,7 +205,7 @@ func TestUpstreamMisbehaves(t *testing.T) {
 				}
 			}
 			server.SetFaults(sim.Faults{})
-			server.Emit(1) // the last event must come, whatever became of those before
+			server.Emit(1) // the last event must arrive after any fault
 			untilCaughtUp(t, store, server)
 			f.stop()
 			if gaps, err := store.Gaps(t.Context()); err != nil || len(gaps) > 0 {
@@ -215,7 +216,7 @@ func TestUpstreamMisbehaves(t *testing.T) {
 	}
 }
 
-// TestHoleBecomesGap: a block that stays broken is a recorded gap, and all other events are indexed.
+// TestHoleBecomesGap: a permanently damaged block becomes a recorded gap, and all other events are indexed.
 func TestHoleBecomesGap(t *testing.T) {
 	t.Parallel()
 	server := serve(t, sim.ServerConfig{Backlog: 9000, EventsPerSegment: 3000,
@@ -250,15 +251,15 @@ func TestHoleBecomesGap(t *testing.T) {
 	}
 }
 
-// TestTipBelowCursor: a server that has lost the events up to our cursor is followed again from where it is. It would
-// be silent for ever.
+// TestTipBelowCursor: a server that has lost the events up to our cursor is followed again from its tip. Otherwise it
+// would be silent for ever.
 func TestTipBelowCursor(t *testing.T) {
 	t.Parallel()
 	server := serve(t, sim.ServerConfig{NetworkConfig: sim.NetworkConfig{Accounts: 200}})
 	server.Emit(500)
 	store := openStore(t, t.TempDir())
 	defer store.Close()
-	// An earlier process has seen far more of the same host.
+	// An earlier process has followed the same host much further.
 	if _, err := store.Apply(db.Batch{Host: server.URL(), Seq: 1_000_000, TimeUS: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +279,7 @@ func TestFrom(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		from  func(*testing.T, *sim.Server) ingest.From
-		first uint64 // the first event that is to be indexed
+		first uint64 // first event to index
 	}{
 		{"now", func(*testing.T, *sim.Server) ingest.From { return ingest.From{} }, 4001},
 		{"start", func(*testing.T, *sim.Server) ingest.From { return ingest.From{Start: true} }, 1},
@@ -365,7 +366,7 @@ func TestReplayedTwice(t *testing.T) {
 			cfg := ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, From: ingest.From{Start: true}}
 			stopAt := store.Cursor(server.URL()) + r.Uint64N(tip/3)
 			if pass == 1 {
-				cfg.Store, cfg.Rewind = replayAll{store}, ^uint64(0) // everything comes again
+				cfg.Store, cfg.Rewind = replayAll{store}, ^uint64(0) // all events arrive again
 				stopAt = r.Uint64N(tip)
 			}
 			if stopAt >= tip || starts == 6 {
@@ -395,7 +396,7 @@ func TestReplayedTwice(t *testing.T) {
 	}
 }
 
-// replayAll makes each session begin at the start, whatever the store's cursor.
+// replayAll makes each session begin at the start, with any cursor of the store.
 type replayAll struct{ *db.Store }
 
 func (s replayAll) Cursor(host string) uint64 { return min(s.Store.Cursor(host), 1) }

@@ -11,8 +11,8 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// TestPausedStore: while the disk is almost full the queue fills up and the reader waits, for hours. A stop meanwhile
-// ends without an error and moves no cursor. When there is room, everything is committed.
+// TestPausedStore: while the disk is almost full the queue is full and the reader waits, for hours. A stop meanwhile
+// ends without an error and moves no cursor. When there is space, everything is committed.
 func TestPausedStore(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -40,7 +40,7 @@ func TestPausedStore(t *testing.T) {
 				return err
 			}
 		}
-		// read queues events until the reader has to wait.
+		// read queues events until the reader must wait.
 		read := func(in *Ingest, most int) (n int) {
 			for ; n < most && !in.queue.isFull(); n++ {
 				next++

@@ -28,7 +28,7 @@ func put(t *testing.T, q *queue, n int) {
 	}
 }
 
-// TestQueueTimes: a batch is taken when it is full or old enough, whichever comes first.
+// TestQueueTimes: a batch is taken when it is full or old enough.
 func TestQueueTimes(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -65,7 +65,7 @@ func TestQueueTimes(t *testing.T) {
 	}
 }
 
-// TestQueueBackPressure: the reader waits when it is four batches ahead, until one is taken.
+// TestQueueBackPressure: the reader waits when four batches are queued, until one is taken.
 func TestQueueBackPressure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -108,7 +108,7 @@ func TestQueueBytes(t *testing.T) {
 			}
 		}
 		add(batchBytes / len(record))
-		b := q.take(t.Context()) // long before it is old
+		b := q.take(t.Context()) // long before it is old enough
 		if b.seen != batchBytes/len(record) {
 			t.Fatalf("%d events", b.seen)
 		}
@@ -179,7 +179,7 @@ func TestQueueDrains(t *testing.T) {
 	})
 }
 
-// TestBatchTakesOver: a batch doesn't change with the reader's buffers.
+// TestBatchTakesOver: a batch doesn't change when the reader reuses its buffers.
 func TestBatchTakesOver(t *testing.T) {
 	t.Parallel()
 	record := []byte("\xa2\x65$typekapp.example\x63urix\x15https://example.com/a") // {"$type": "app.example", "uri": …}
@@ -318,7 +318,7 @@ func TestQueueLinks(t *testing.T) {
 			t.Fatal("the reader goes on")
 		}
 	}
-	b := q.take(t.Context()) // long before it is old
+	b := q.take(t.Context()) // long before it is old enough
 	if b == nil || b.seen != n || b.cost() > ahead*batchBytes+1000*300 || b.text.size > n*10_000 {
 		t.Fatalf("a batch of %d events of %d costs %d, with %d bytes of text", b.seen, n, b.cost(), b.text.size)
 	}
@@ -326,7 +326,7 @@ func TestQueueLinks(t *testing.T) {
 	if cap(b.links) > 2*keepLinks {
 		t.Errorf("memory for %d links is kept", cap(b.links))
 	}
-	// A full batch also waits for room in bytes.
+	// A full batch also waits for free bytes.
 	for range ahead - 1 {
 		full := &batch{seen: 1}
 		full.links = make([]db.Link, 2*keepLinks)
@@ -354,7 +354,7 @@ func TestQueueLinks(t *testing.T) {
 	}
 }
 
-// TestBounded: a kind of message is logged once in ten seconds, with the number of messages that were not.
+// TestBounded: a kind of message is logged once in ten seconds, with the number of suppressed ones.
 func TestBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -374,7 +374,7 @@ func TestBounded(t *testing.T) {
 	})
 }
 
-// TestLastCommit: an event that a session queues after ctx has ended is committed by the same Run, and not by the next,
+// TestLastCommit: an event that a session queues after ctx has ended is committed by the same Run, not by the next one,
 // which may have another slice.
 func TestLastCommit(t *testing.T) {
 	t.Parallel()

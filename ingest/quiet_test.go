@@ -67,7 +67,7 @@ func TestQuietUpstream(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		slice []int
-		busy  bool // others write
+		busy  bool // other accounts write
 		had   bool // it had an event
 	}{
 		{name: "of a few accounts", slice: []int{1}},
@@ -121,7 +121,7 @@ func TestQuietUpstream(t *testing.T) {
 	}
 }
 
-// TestMuteUpstream: a session whose pings have no answer ends.
+// TestMuteUpstream: a session without answers to its pings ends.
 func TestMuteUpstream(t *testing.T) {
 	t.Parallel()
 	server := newStream(t, &stream{mute: true})
@@ -245,7 +245,7 @@ func TestFollowedIsNoGap(t *testing.T) {
 					to = 101
 				}
 				if tc.followed > 0 {
-					fromUS = until.Add(-5 * time.Minute).UnixMicro() // less the clocks' slack
+					fromUS = until.Add(-5 * time.Minute).UnixMicro() // less the tolerance of the clocks
 				}
 				if g.To != to || g.ToUS != floor.UnixMicro() || g.FromUS != fromUS {
 					t.Errorf("the gap is %+v, want it from time %d to %d", g, fromUS, to)
@@ -364,7 +364,7 @@ func TestClockAhead(t *testing.T) {
 	})
 }
 
-// TestProbe: the protocol of a server is found, whatever a proxy answers on other paths.
+// TestProbe: the protocol of a server is detected, with any answers of a proxy on other paths.
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{200, 204, 400, 401, 403, 404, 405, 418, 429, 500, 501, 502, 503} {

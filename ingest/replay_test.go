@@ -10,8 +10,7 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// TestFillCuts: a block whose records have many links becomes several batches, each of hardly more than
-// batchBytes.
+// TestFillCuts: a block whose records have many links is split into several batches of about batchBytes.
 func TestFillCuts(t *testing.T) {
 	t.Parallel()
 	record := []byte("\xa1\x61a\x99\x03\xe8")

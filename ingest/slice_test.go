@@ -18,9 +18,9 @@ func TestSlice(t *testing.T) {
 		name       string
 		c          SliceConfig
 		in, out    []string // collections
-		links      string   // a path of a like that is in
-		linksNot   string   // and one that isn't
-		collection []string // what an upstream is asked for
+		links      string   // path of a like in the slice
+		linksNot   string   // path of a like outside it
+		collection []string // filter sent to an upstream
 	}{
 		{"all", SliceConfig{}, []string{like, follow, post}, nil, "subject.uri", "", nil},
 		{"one", SliceConfig{Collections: []string{like}}, []string{like}, []string{follow, post, "app.bsky.feed.likes"}, "x",
@@ -139,7 +139,7 @@ func TestSliceState(t *testing.T) {
 	}
 }
 
-// TestSubjectState: each subject is complete since it was added, and since the index began where a backfill is filled.
+// TestSubjectState: each subject is complete since it was added or, after its backfill, since the index began.
 func TestSubjectState(t *testing.T) {
 	t.Parallel()
 	at := func(day int) time.Time { return time.Date(2026, 1, day, 0, 0, 0, 0, time.UTC) }
@@ -157,7 +157,7 @@ func TestSubjectState(t *testing.T) {
 		subjects   string
 		more, less bool
 		want       string // groups, as day:subjects; day 0: since the index began
-		parts      int    // since when the whole is complete
+		parts      int    // time since when the whole is complete
 	}{
 		{"all", 1, "", false, false, "", 0},
 		{"some instead of all", 2, "a.x b.x", false, true, "0:a.x,b.x", 0},
@@ -194,7 +194,7 @@ func TestSubjectState(t *testing.T) {
 	}
 }
 
-// TestSubjectGroups: a status names a few groups and a few subjects of each, and counts all.
+// TestSubjectGroups: a status lists a few groups and a few subjects of each, with the number of all.
 func TestSubjectGroups(t *testing.T) {
 	t.Parallel()
 	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)

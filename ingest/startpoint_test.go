@@ -8,8 +8,7 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// TestNewStart: the start of a new index follows from the protocol and Config.From, and is stored before the first
-// event.
+// TestNewStart: the protocol and Config.From decide the start of a new index, which is stored before the first event.
 func TestNewStart(t *testing.T) {
 	t.Parallel()
 	const us = 1_770_000_000_000_000
@@ -20,7 +19,7 @@ func TestNewStart(t *testing.T) {
 		from     From
 		mode     startMode
 		cursor   uint64
-		followed int64 // stored when the stream is open
+		followed int64 // stored when the stream opens
 	}{
 		{"v1 from its tip", upstream.KindV1, From{}, startAtTip, 0, dialed},
 		{"v1 from the start", upstream.KindV1, From{Start: true}, startAtOldest, 1, 0},
@@ -43,7 +42,7 @@ func TestNewStart(t *testing.T) {
 				!p.isNew {
 				t.Fatalf("%+v, %v", p, err)
 			}
-			if tc.mode == startInArchive { // the archive was read to event 7, without one of the slice
+			if tc.mode == startInArchive { // the archive was read to event 7, without a matching event
 				p.moveTo(7)
 			}
 			if err := in.noteStart(h, &p, time.UnixMicro(dialed)); err != nil {

@@ -11,7 +11,7 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// TestStates: each state of an upstream says what is true of it, and Ready gives the reason of those that have no events.
+// TestStates: each state of an upstream has its description, and Ready returns the reason of a state without events.
 func TestStates(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
@@ -30,8 +30,8 @@ func TestStates(t *testing.T) {
 		wait   time.Duration
 		state  string
 		detail string // begins
-		ends   string // of the detail
-		ready  string // part of the reason; empty: ready
+		ends   string // substring of the detail
+		ready  string // substring of the reason; empty: ready
 	}{
 		{"at the start", func() {}, 0, wire.UpstreamStarting, "not started yet", "",
 			"not following https://a.example: not started yet"},
@@ -90,8 +90,8 @@ func TestStates(t *testing.T) {
 	}
 }
 
-// TestReplayRate: the rate of a replay is that of the last seconds. It falls to 0 when the archive stalls, which the progress
-// says, unless weft itself doesn't read.
+// TestReplayRate: the rate of a replay is that of the last seconds. It falls to 0 when the archive stalls, and the
+// progress reports the stall, unless weft itself doesn't read.
 func TestReplayRate(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)

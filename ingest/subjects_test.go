@@ -83,7 +83,7 @@ func TestSubjects(t *testing.T) {
 	}
 }
 
-// FuzzSubjects compares the set with one that looks at each subject by itself.
+// FuzzSubjects compares the set with a check of each subject alone.
 func FuzzSubjects(f *testing.F) {
 	f.Add("did:web:a.example example.org *.example.org at://did:web:b.example/a.b.c", "at://did:web:b.example/a.b.c/d?e/f")
 	f.Add("*.a.b.c.example *.example", "https://x@y.a.b.c.example:8/z")

@@ -18,7 +18,7 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// subjectModel is the model of an index of the links to some subjects, which it looks at one by one.
+// subjectModel returns the model of an index of the links to some subjects, by a check of each subject alone.
 func subjectModel(t *testing.T, s *sim.Server, c ingest.SliceConfig) *dbtest.Model {
 	t.Helper()
 	m, r := &dbtest.Model{}, truth.Reader{}
@@ -37,7 +37,7 @@ func subjectModel(t *testing.T, s *sim.Server, c ingest.SliceConfig) *dbtest.Mod
 	return m
 }
 
-// linksTo reports whether a target is of a subject.
+// linksTo reports whether a target belongs to a subject.
 func linksTo(target, subject string) bool {
 	below := func(prefix string) bool { return target == prefix || strings.HasPrefix(target, prefix+"/") }
 	switch {
@@ -50,7 +50,7 @@ func linksTo(target, subject string) bool {
 	return err == nil && strings.HasPrefix(target, "http") && page.Hostname() == subject
 }
 
-// popularSubjects returns subjects of each kind that many links of a network are to, in two halves.
+// popularSubjects returns subjects of each kind with many links in a network, in two halves.
 func popularSubjects(t *testing.T, s *sim.Server) (first, second []string) {
 	t.Helper()
 	m, err := truth.Model(s, 1)
@@ -83,8 +83,8 @@ func popularSubjects(t *testing.T, s *sim.Server) (first, second []string) {
 }
 
 // TestSubjectsOfNetwork follows the links to some subjects, through updates, deletions, changes of status and resyncs,
-// from the archive into the live stream. More subjects are filled from the archive, in parts as well; fewer lose the
-// others' links; a reopened index is the same.
+// from the archive into the live stream. Added subjects are filled from the archive, also in parts; removed ones lose
+// their links; a reopened index is the same.
 func TestSubjectsOfNetwork(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(2) {
@@ -96,7 +96,7 @@ func TestSubjectsOfNetwork(t *testing.T) {
 			store := openStore(t, dir)
 			defer func() { _ = store.Close() }()
 			cfg := ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, From: ingest.From{Start: true}, Fill: 50 * time.Millisecond,
-				FillRecords: int(seed) * 1000} // of the second seed, in parts
+				FillRecords: int(seed) * 1000} // in parts with the second seed
 			var choice ingest.SliceConfig
 			begin := func(list ...[]string) *follower {
 				choice.Subjects = slices.Concat(list...)
@@ -127,7 +127,7 @@ func TestSubjectsOfNetwork(t *testing.T) {
 				Why: "the slice was widened"}); err != nil {
 				t.Fatal(err)
 			}
-			server.Emit(1000) // the archive goes beyond it
+			server.Emit(1000) // past the archive
 			f := begin(first, second)
 			until(t, "what is new is filled", func() bool {
 				server.Emit(5)
@@ -146,14 +146,14 @@ func TestSubjectsOfNetwork(t *testing.T) {
 			if err := store.Close(); err != nil {
 				t.Fatal(err)
 			}
-			store = openStore(t, dir) // it replays the log
+			store = openStore(t, dir) // the start replays the log
 			compareSetsWith(t, store, subjectModel(t, server, choice))
 		})
 	}
 }
 
-// TestOtherRecordsCostNoRow: a record none of whose links is in the slice leaves nothing in the index, also not the
-// name of its account.
+// TestOtherRecordsCostNoRow: a record without a link in the slice adds nothing to the index, not even the name of its
+// account.
 func TestOtherRecordsCostNoRow(t *testing.T) {
 	t.Parallel()
 	server := serve(t, sim.ServerConfig{Backlog: 2000, EventsPerSegment: 500,

@@ -228,7 +228,8 @@ func filters(s *suite, l List) error {
 			return err
 		}
 		if total != len(want) || !slices.Equal(got, want) {
-			return fmt.Errorf("with did %v: the total is %d and %d are listed, but the whole list has %d", c.dids, total, len(got), len(want))
+			return fmt.Errorf("with did %v: the total is %d and %d are listed, but the whole list has %d", c.dids, total,
+				len(got), len(want))
 		}
 	}
 	return nil
@@ -293,8 +294,8 @@ func all(s *suite, l List) error {
 	got := a.Links[collection]["."+path]
 	count := counts.Links[collection]["."+path]
 	if int(got.Records) != len(records) || int(got.DistinctDIDs) != len(seen) || int(count) != len(records) {
-		return fmt.Errorf("/links/all has %+v and /links/all/count has %d, but the list has %d records of %d accounts", got, count,
-			len(records), len(seen))
+		return fmt.Errorf("/links/all has %+v and /links/all/count has %d, but the list has %d records of %d accounts",
+			got, count, len(records), len(seen))
 	}
 	return nil
 }
@@ -369,7 +370,8 @@ func many(s *suite, l List) error {
 		got[c.Subject] = c.Total
 	}
 	if !maps.Equal(got, want) {
-		return fmt.Errorf("getManyToManyCounts has %d other subjects, but getManyToMany has %d, or the counts differ", len(got), len(want))
+		return fmt.Errorf("getManyToManyCounts has %d other subjects, but getManyToMany has %d, or the counts differ", len(got),
+			len(want))
 	}
 	return nil
 }

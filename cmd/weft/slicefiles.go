@@ -98,8 +98,8 @@ func (w *writer) fileChange(ctx context.Context, more bool) sliceChange {
 		w.logger.Warn("no upstream has an archive: the new parts of the slice are complete from now on", "err", err,
 			"do", "restart weft once with --change-slice now+backfill when an upstream has an archive")
 	case p.Bytes > w.backfillLimit() && !w.yes:
-		w.logger.Warn("the archive is too large to read unasked: the new parts of the slice are complete from now on", "host", p.Host,
-			"bytes", humanize.Bytes(p.Bytes), "events", p.Events,
+		w.logger.Warn("the archive is too large to read unasked: the new parts of the slice are complete from now on",
+			"host", p.Host, "bytes", humanize.Bytes(p.Bytes), "events", p.Events,
 			"do", "restart weft once with --change-slice now+backfill to read it")
 	default:
 		c.backfill = p.Segments > 0

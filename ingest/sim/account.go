@@ -5,45 +5,45 @@ import "sort"
 // rec is one live record in 16 bytes: most rkeys are TIDs, the others are numbered in Network.names.
 type rec struct {
 	tid  uint64 // the rkey when it is a TID
-	name uint32 // else 1 + its place in Network.names
+	name uint32 // otherwise 1 + index in Network.names
 	coll uint16
 }
 
-// body is what a kept record holds beyond its name.
+// body is the content of a kept record.
 type body struct {
 	cbor []byte
 	cid  string
 }
 
 const (
-	// forgetAt and forgetTo bound what the generator remembers of an account that is never resynced: it needs only some
-	// records to delete and change, and the newest are what people delete.
+	// forgetAt and forgetTo limit the records in memory of an account that is never resynced. It needs only some
+	// records to delete and change, and people mostly delete new ones.
 	forgetAt = 512
 	forgetTo = 256
 
-	// keptRecords bounds the repo of an account whose repo is known exactly. At the bound it writes nothing new until
-	// something is gone. A resync is then at most that many rows, and with one sync in 5,000 events they are at most 3
-	// %.
+	// keptRecords limits the repo of an account whose repo is known exactly. At the limit it writes nothing until a
+	// record is deleted. A resync then has at most that many rows, and with one sync in 5,000 events its rows are at
+	// most 3 % of the events.
 	keptRecords = 160
 
-	// keptShare and keptMax say how many accounts' repos are known exactly: enough to choose from, and at 4,096
-	// accounts of 160 records of 400 bytes at most 260 MB, reached only after tens of millions of events.
+	// keptShare and keptMax are the share and the number of accounts whose repos are known exactly. At 4,096 accounts
+	// of 160 records of 400 bytes they take at most 260 MB, after tens of millions of events.
 	keptShare = 16
 	keptMax   = 4096
 	keptMin   = 32
 
-	// recentLists is how many of its lists an account still adds to.
+	// recentLists is the number of newest lists that an account adds to.
 	recentLists = 4
 )
 
-// account is one place in the network. When its account is deleted a new one, with a new DID, takes the place.
+// account is one slot of the network. When its account is deleted, a new one with a new DID takes the slot.
 type account struct {
 	did     string
 	status  string // hidden accounts only
-	lastTID int64  // unix µs of its last rkey
+	lastTID int64  // unix µs of its last TID
 	clock   uint16
-	kept    bool // repo known exactly: bodies goes with recs
-	busy    bool // its resync is being sent
+	kept    bool // repo known exactly: bodies is parallel to recs
+	busy    bool // its resync is in progress
 	profile bool // has app.bsky.actor.profile/self
 	badge   bool // has app.bsky.actor.status/self
 	recs    []rec
@@ -60,7 +60,7 @@ func (n *Network) newAccount(kept bool) account {
 	}
 }
 
-// full says that the account must not write anything new.
+// full reports whether the account must not write new records.
 func (a *account) full() bool { return a.kept && len(a.recs) >= keptRecords }
 
 func (a *account) add(rc rec, b body) {
@@ -108,8 +108,8 @@ func (a *account) remove(i int) {
 	}
 }
 
-// find is the place of a record of the collection, or -1: a few tries at random, then none, so that it costs the same
-// for every account.
+// find returns the index of a record of the collection, or -1. It makes a few random tries, so that the cost is the
+// same for every account.
 func (a *account) find(r *rng, coll uint16) int {
 	if len(a.recs) == 0 {
 		return -1
@@ -122,7 +122,7 @@ func (a *account) find(r *rng, coll uint16) int {
 	return -1
 }
 
-// rkey is the text of a record's key.
+// rkey returns the text of a record key.
 func (n *Network) rkey(rc rec) string {
 	if rc.name != 0 {
 		return n.names[rc.name-1]
@@ -130,16 +130,16 @@ func (n *Network) rkey(rc rec) string {
 	return tidString(rc.tid)
 }
 
-// named makes the rec of a key that is no TID.
+// named returns the rec of a key that isn't a TID.
 func (n *Network) named(coll uint16, rkey string) rec {
-	if rkey == "self" { // by far the most common: one entry for all
+	if rkey == "self" { // the most frequent key: one entry for all
 		return rec{coll: coll, name: 1}
 	}
 	n.names = append(n.names, rkey)
 	return rec{coll: coll, name: uint32(len(n.names))}
 }
 
-// repoOrder sorts a kept account's repo as its Merkle tree does, by collection and rkey: the order of a resync.
+// repoOrder sorts a kept account's repo by collection and rkey, the order of its Merkle tree and of a resync.
 func (n *Network) repoOrder(a *account) {
 	sort.Sort(&byPath{n, a})
 }

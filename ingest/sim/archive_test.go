@@ -12,7 +12,7 @@ import (
 	"github.com/bluesky-social/jetstream"
 )
 
-// TestFilteredReplay: plans leave nothing out, in pages of few units, and the client filters the rest.
+// TestFilteredReplay: plans omit no matching event, in pages of few units, and the client filters the rest.
 func TestFilteredReplay(t *testing.T) {
 	t.Parallel()
 	nc := NetworkConfig{Seed: 61, Accounts: 2000, Churn: 2}
@@ -152,7 +152,7 @@ func TestArchiveRoutes(t *testing.T) {
 	}
 }
 
-// TestCorruptBlockIsAHole: the official client reports a corrupt block and goes on behind it, once for all.
+// TestCorruptBlockIsAHole: the official client reports a corrupt block once and continues after it.
 func TestCorruptBlockIsAHole(t *testing.T) {
 	t.Parallel()
 	s := testServer(t, ServerConfig{Backlog: 3000, EventsPerSegment: 1000})

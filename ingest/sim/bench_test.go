@@ -27,7 +27,7 @@ func BenchmarkBacklog(b *testing.B) {
 	}
 }
 
-// BenchmarkLive measures one subscriber that takes frames off the wire and doesn't decode them: each is made for it.
+// BenchmarkLive measures one subscriber that reads frames but doesn't decode them: each is encoded for it.
 func BenchmarkLive(b *testing.B) {
 	for name, path := range map[string]string{
 		"v1": "/subscribe?cursor=1", "v1zstd": "/subscribe?cursor=1&compress=true",
@@ -39,7 +39,7 @@ func BenchmarkLive(b *testing.B) {
 			s.Emit(b.N + 100)
 			c := dial(b, s, path)
 			b.ResetTimer()
-			for range b.N * 99 / 100 { // a few aren't on the v1 wire
+			for range b.N * 99 / 100 { // v1 lacks a few
 				if _, _, err := c.Read(context.Background()); err != nil {
 					b.Fatal(err)
 				}
@@ -49,7 +49,7 @@ func BenchmarkLive(b *testing.B) {
 	}
 }
 
-// BenchmarkOfficialClient measures the live tail into the official client, which decodes; both share the machine.
+// BenchmarkOfficialClient measures the live tail with the official client, which decodes; both share the machine.
 func BenchmarkOfficialClient(b *testing.B) {
 	s := testServer(b, ServerConfig{EventsPerSegment: 1 << 30})
 	s.Emit(b.N)

@@ -2,8 +2,8 @@ package sim
 
 import "encoding/binary"
 
-// cborw writes canonical DAG-CBOR. It doesn't sort: the templates name the keys of each map in canonical order (by
-// length, then bytewise), and a test holds them to it.
+// cborw writes canonical DAG-CBOR. It doesn't sort: the templates list the keys of each map in canonical order (by
+// length, then bytewise), which a test checks.
 type cborw struct{ b []byte }
 
 // head writes an item's head with the shortest argument that fits.
@@ -78,7 +78,7 @@ func (w *cborw) kvInt(key string, value int64) {
 	w.integer(value)
 }
 
-// uri writes at://did/collection/tid as a text, without making the string.
+// uri writes at://did/collection/tid as a text, without allocating the string.
 func (w *cborw) uri(did, collection string, tid uint64) {
 	w.head(3, uint64(len("at://")+len(did)+1+len(collection)+1+13))
 	w.b = append(w.b, "at://"...)

@@ -1,6 +1,6 @@
 package sim
 
-// Places in the table of collections.
+// Indexes in the table of collections.
 const (
 	collLike uint16 = iota
 	collPost
@@ -24,8 +24,8 @@ const (
 	collOdd
 )
 
-// collections are the record types and their shares of creates in 1/10,000: the sample of 2026 with its tail of other
-// lexicons summed up in a few. Threadgates and postgates come with posts and odd records by oddEvery, not by weight.
+// collections are the record types and their shares of creates in 1/10,000: the sample of 2026, with its rare lexicons
+// combined into a few. Threadgates and postgates come with posts and odd records by oddEvery, not by weight.
 var collections = [...]struct {
 	nsid   string
 	weight int
@@ -59,7 +59,7 @@ var mixTotal = func() (sum int) {
 	return sum
 }()
 
-// write writes the record rc of account a, with us as its createdAt, to n.w.
+// write writes the record rc of account a, with createdAt us, to n.w.
 func (n *Network) write(a *account, rc rec, us int64) {
 	nsid := collections[rc.coll].nsid
 	switch rc.coll {

@@ -8,7 +8,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// frame appends a websocket frame, as a server sends it: final, unmasked (RFC 6455, section 5.2).
+// frame appends a websocket frame of a server: final, unmasked (RFC 6455, section 5.2).
 func (c *subscriber) frame(payload []byte) {
 	c.buf = appendFrame(c.buf, c.wire.zstd(), payload)
 }
@@ -29,8 +29,8 @@ func appendFrame(b []byte, binaryFrame bool, payload []byte) []byte {
 	return append(b, payload...)
 }
 
-// flush writes the buffer in one call, so that the frames that the websocket library writes itself, pongs and the
-// goodbye, come between frames and never into one.
+// flush writes the buffer in one call, so that frames of the websocket library, pongs and close frames, are between
+// frames and not within one.
 func (c *subscriber) flush() error {
 	if len(c.buf) == 0 {
 		return nil
@@ -40,11 +40,11 @@ func (c *subscriber) flush() error {
 	}
 	_, err := c.raw.Write(c.buf)
 	c.buf = c.buf[:0]
-	// The connection's other writer answers pings, and the deadline is of this write only.
+	// The connection's other writer answers pings, so the deadline applies to this write only.
 	return errors.Join(err, c.raw.SetWriteDeadline(time.Time{}))
 }
 
-// join enters a subscriber; false when the server is closing.
+// join adds a subscriber; false if the server is closing.
 func (s *Server) join(c *subscriber) bool {
 	s.conns.Lock()
 	defer s.conns.Unlock()
@@ -74,7 +74,7 @@ func (s *Server) subscribers() []*subscriber {
 	return out
 }
 
-// closeSubscribers ends all streams with a goodbye and lets no more in.
+// closeSubscribers closes all streams with a close frame and admits no more.
 func (s *Server) closeSubscribers() {
 	s.conns.Lock()
 	s.stopped = true

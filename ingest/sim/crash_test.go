@@ -47,7 +47,7 @@ func TestReorderAndRedeliver(t *testing.T) {
 	}
 }
 
-// perAccount is the events account by account, without seqs, times and repeats: what may not change.
+// perAccount returns the events by account, without seqs, times and repeats: the part that may not change.
 func perAccount(events []Event) []Event {
 	out := slices.Clone(events)
 	for i := range out {
@@ -133,7 +133,7 @@ func TestDropAll(t *testing.T) {
 	t.Parallel()
 	s := testServer(t, ServerConfig{})
 	c := dial(t, s, "/subscribe")
-	if n := s.DropAll(); n > 1 { // 0: the server has upgraded the connection, and has not counted it yet
+	if n := s.DropAll(); n > 1 { // 0: the server has upgraded the connection, but not counted it yet
 		t.Fatalf("dropped %d", n)
 	}
 	if _, err := c.next(); err == nil {

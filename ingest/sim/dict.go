@@ -9,11 +9,11 @@ import (
 	"weft.dev/weft/ingest/upstream/dictionary"
 )
 
-// v2DictionaryID is this server's own, so that a client that takes one wire's dictionary for the other's fails.
+// v2DictionaryID differs from v1's, so that a client that confuses the dictionaries fails.
 const v2DictionaryID = 0x77656674
 
-// v2Dictionary is what getZstdDictionary serves: the v1 dictionary's tables and content, which fit v2 frames as well,
-// under another id. A structured dictionary has its id behind the magic number (RFC 8878, section 5).
+// v2Dictionary is the answer of getZstdDictionary: the v1 dictionary's tables and content, which also suit v2 frames,
+// with another id. A structured dictionary has its id after the magic number (RFC 8878, section 5).
 var v2Dictionary = func() []byte {
 	d := append([]byte(nil), dictionary.V1...)
 	binary.LittleEndian.PutUint32(d[4:8], v2DictionaryID)
@@ -25,7 +25,7 @@ func frameEncoder(dict []byte) (*zstd.Encoder, error) {
 	enc, err := zstd.NewWriter(nil,
 		zstd.WithEncoderDict(dict),
 		zstd.WithEncoderLevel(zstd.SpeedFastest), // a third of the CPU of the default for 1 % of the ratio
-		zstd.WithWindowSize(1<<17),               // as real servers: decoders may be sized for it
+		zstd.WithWindowSize(1<<17),               // as real servers: decoders may depend on it
 		zstd.WithEncoderConcurrency(2))
 	if err != nil {
 		return nil, fmt.Errorf("sim: zstd encoder: %w", err)

@@ -12,8 +12,8 @@ const FirstHandle = "alice.example.com"
 // handleWords are the words of asciiWords that are names: 48.
 const handleWords = 48
 
-// Directory gives the accounts of a server's network handles, as DNS and the directory of accounts give those of real
-// ones. A handle follows from the DID alone, so that nothing in the events depends on it. It is safe for concurrent use.
+// Directory resolves the handles of the accounts of a server's network, as DNS and the PLC directory do for real ones.
+// A handle depends only on the DID, so that the events don't depend on it. It is safe for concurrent use.
 type Directory struct{ server *Server }
 
 // errNoHandle is the error of a handle that no account has.
@@ -34,7 +34,7 @@ func (d *Directory) DID(_ context.Context, handle string) (string, error) {
 	return "", errNoHandle
 }
 
-// Handle returns the handle of an account; "" for an account that the network does not have, or no longer has.
+// Handle returns the handle of an account; "" for an unknown or deleted account.
 func (d *Directory) Handle(_ context.Context, did string) (string, error) {
 	d.server.gen.Lock()
 	defer d.server.gen.Unlock()
@@ -46,13 +46,13 @@ func (d *Directory) Handle(_ context.Context, did string) (string, error) {
 	return "", nil
 }
 
-// Named returns an error: the network has stars of repositories, and no repositories that have names.
+// Named returns an error: the network has stars of repositories, but no repository records.
 func (d *Directory) Named(context.Context, string, string, string) (string, error) {
 	return "", errors.New("sim: no record has a name")
 }
 
-// handleOf returns the handle of the account in a place of the network: two words and some of its DID, such as
-// copper-falcon-k3f2wa.example.com. The first place is the one that most others follow.
+// handleOf returns the handle of the account in a slot of the network: two words and a part of its DID, such as
+// copper-falcon-k3f2wa.example.com. The first slot is the most followed account.
 func handleOf(place int, did string) string {
 	if place == 0 {
 		return FirstHandle

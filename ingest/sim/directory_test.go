@@ -7,8 +7,8 @@ import (
 	"weft.dev/weft/link"
 )
 
-// TestDirectory: each account has a handle of its own, and handle and account name each other, as weft asks of real ones; a DID
-// from elsewhere has none. The handles change no event.
+// TestDirectory: each account has its own handle, and handle and account name each other, as weft requires of real
+// ones; an unknown DID has none. The handles change no event.
 func TestDirectory(t *testing.T) {
 	t.Parallel()
 	s, err := NewServer(ServerConfig{NetworkConfig: NetworkConfig{Accounts: 500}, Backlog: 2000})

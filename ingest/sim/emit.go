@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// batch is how many events are made and published at a time.
+// batch is the number of events that are generated and published together.
 const batch = 256
 
-// buildBacklog makes the backlog and seals it. The network works on one core and the segments are written on another.
+// buildBacklog generates and seals the backlog. Generation and sealing run concurrently.
 func (s *Server) buildBacklog() error {
 	left := s.cfg.Backlog
 	if s.cfg.Total > 0 {
@@ -64,8 +64,8 @@ func (s *Server) buildBacklog() error {
 	}
 }
 
-// Emit makes n events of the network at once; faults may add some. It returns when they are in the log, and seals the
-// segments that they fill.
+// Emit generates n events at once; faults may add some. It returns when they are in the log and their full segments are
+// sealed.
 func (s *Server) Emit(n int) {
 	s.gen.Lock()
 	defer s.gen.Unlock()
@@ -93,7 +93,7 @@ func (s *Server) Emit(n int) {
 	}
 }
 
-// produce makes k events, first those that a crash has left over.
+// produce returns k events, first those that a crash has lost and requeued.
 func (s *Server) produce(k int) []Event {
 	f := s.faults.get()
 	if s.cfg.WallClock {
@@ -124,7 +124,7 @@ func (s *Server) produce(k int) []Event {
 	return events
 }
 
-// seal writes a segment when enough events wait for it.
+// seal writes a segment when there are enough events.
 func (s *Server) seal() error {
 	for {
 		sealed, tip := s.log.bounds()
@@ -148,8 +148,8 @@ func (s *Server) seal() error {
 	}
 }
 
-// Replay calls fn with every event of the log from a seq to the present tip, as the server would serve it now: the
-// truth of a test whose faults have changed the order or the numbers. The events may share memory with the log.
+// Replay calls fn with every event of the log from a seq to the present tip, as the server would send it now. It is the
+// truth for a test whose faults have changed the order or the numbers. The events may share memory with the log.
 func (s *Server) Replay(from uint64, fn func(Event) error) error {
 	_, tip := s.log.bounds()
 	for from = max(from, 1); from <= tip; {

@@ -2,7 +2,7 @@ package sim
 
 import "time"
 
-// Kind is the class of an event, spelled as on the wire.
+// Kind is the kind of an event, spelled as on the wire.
 type Kind string
 
 const (
@@ -27,43 +27,40 @@ const (
 	StatusDeleted     = "deleted"
 )
 
-// Event is one event of the network, in the shape that serves both wires and the archive.
+// Event is one event of the network, for both wires and the archive.
 type Event struct {
-	Seq    uint64 // from 1, without holes
+	Seq    uint64 // from 1, consecutive
 	TimeUS int64  // unix µs, strictly increasing
 	Kind   Kind
 	DID    string
 
-	// Commits; Rev also on syncs. Rev is a TID and never falls within an account; several operations of one commit
-	// share it.
+	// Rev is set for commits and syncs. It is a TID and never decreases within an account; several operations of one
+	// commit share it.
 	Rev        string
 	Collection string
 	Rkey       string
 	Operation  string // OpCreate, OpUpdate, OpDelete
 	CBOR       []byte // the record in canonical DAG-CBOR; nil for deletes. Shared: read only
-	CID        string // of CBOR; empty for deletes
+	CID        string // CID of the record; empty for deletes
 
-	// Accounts: Status is empty when Active.
+	// Account events: Status is empty when Active.
 	Active bool
 	Status string
 
-	// Identities; may be empty.
+	// Handle is set for identity events; it may be empty.
 	Handle string
 
-	// Resync marks a row of the whole repo that follows a sync. It isn't on the wire; v1 doesn't carry such rows at
-	// all.
+	// Resync marks a row of the repo that follows a sync. It isn't on the wire; v1 has no such rows.
 	Resync bool
 
-	// Late marks a commit of an account that was deleted before: a consumer must ignore it. It isn't on the wire.
+	// Late marks a commit of an already deleted account: a consumer must ignore it. It isn't on the wire.
 	Late bool
 }
 
-// relaySeq is the sequence number that the relay upstream of Jetstream gave the event; those run far ahead of
-// Jetstream's.
+// relaySeq returns the sequence number of the relay upstream of Jetstream; it is far ahead of Jetstream's.
 func (e *Event) relaySeq() int64 { return int64(e.Seq) + 7_000_000_000 }
 
-// relayLag is how long before Jetstream the relay saw an event: any value that isn't zero shows which time a reader
-// took.
+// relayLag is the time between the relay and Jetstream. Any value but zero shows which of the two times a reader uses.
 const relayLag = 30 * time.Millisecond
 
 func (e *Event) relayTime(b []byte) []byte {
@@ -75,7 +72,7 @@ func appendTime(b []byte, us int64) []byte {
 	return time.UnixMicro(us).UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z")
 }
 
-// payload is what a segment keeps for the event: the record, or the upstream event in CBOR.
+// payload returns the content of the event in a segment: the record, or the upstream event in CBOR.
 func (e *Event) payload() []byte {
 	var w cborw
 	var t [32]byte
@@ -123,6 +120,6 @@ func (e *Event) payload() []byte {
 	return w.b
 }
 
-// syncBlocks stands for the CAR file of a sync's commit: required by the lexicon, and not read downstream of
-// Jetstream.
+// syncBlocks replaces the CAR file of a sync's commit: the lexicon requires it, but consumers of Jetstream don't read
+// it.
 var syncBlocks = []byte{0x3a, 0xa2, 0x65, 'r', 'o', 'o', 't', 's'}

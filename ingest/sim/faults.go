@@ -10,33 +10,33 @@ import (
 	"time"
 )
 
-// Faults is how a Server misbehaves; the zero value is a server in order. "Every n" strikes once in n times, at a place
-// that Seed chooses; frames are counted over all connections. What must happen at a certain moment has a method of
-// Server instead: DropAll, Stall, Refuse, FailArchive, CorruptBlock, Crash, JumpFuture.
+// Faults configures the faults of a Server; the zero value has none. "Every n" strikes once in n times, at a point that
+// Seed chooses; frames are counted over all connections. Faults at a certain moment are methods of Server: DropAll,
+// Stall, Refuse, FailArchive, CorruptBlock, Crash, JumpFuture.
 type Faults struct {
 	Seed uint64
 
-	// DropEvery cuts the connection, without a goodbye, behind every n-th frame.
+	// DropEvery drops the connection, without a close frame, after every n-th frame.
 	DropEvery int
-	// TruncateEvery sends half of every n-th frame and cuts the connection.
+	// TruncateEvery sends half of every n-th frame and drops the connection.
 	TruncateEvery int
 	// DuplicateEvery sends every n-th frame twice.
 	DuplicateEvery int
-	// SpoilEvery sends something else in the place of every n-th frame: the event is lost on this connection, the
-	// connection stays, and a client that asks again gets the event. Most upstream errors are of this kind.
+	// SpoilEvery replaces every n-th frame by another: this connection loses the event but stays open, and a later
+	// request gets the event. Most upstream errors are of this kind.
 	SpoilEvery int
-	// GarbageEvery sends a frame that isn't an event in front of every n-th: half a JSON, bytes, an array, an object of
+	// GarbageEvery sends a frame that isn't an event before every n-th: half a JSON, bytes, an array, an object of
 	// another shape, nothing at all. No event is lost.
 	GarbageEvery int
-	// UnknownEvery sends a well-formed message of a kind that doesn't exist yet in front of every n-th frame.
+	// UnknownEvery sends a well-formed message of an unknown kind before every n-th frame.
 	UnknownEvery int
-	// ErrorEvery sends an error frame in the place of every n-th frame and closes; on v1, which has none, it only
+	// ErrorEvery replaces every n-th frame by an error frame and closes; on v1, which has no error frames, it only
 	// closes.
 	ErrorEvery int
 
 	// RefuseEvery answers every n-th subscription with RefuseStatus before the upgrade.
 	RefuseEvery int
-	// RefuseStatus is the status of refusals. Zero: 500. With 429, RetryAfter goes along.
+	// RefuseStatus is the status of refusals. Zero: 500. 429 includes RetryAfter.
 	RefuseStatus int
 	// RetryAfter is rounded up to whole seconds.
 	RetryAfter time.Duration
@@ -47,15 +47,15 @@ type Faults struct {
 	// ClampTo raises every cursor, silently and on both wires, to at most this many events before the tip.
 	ClampTo int
 
-	// Reorder shuffles new events among accounts inside windows of this many; each account's order stays. Seqs and
-	// times are those of the new order. The log itself is reordered, and Replay with it.
+	// Reorder shuffles new events among accounts within windows of this size; each account's order stays. Seqs and
+	// times follow the new order. The log itself is reordered, and so is Replay.
 	Reorder int
-	// RedeliverEvery puts every n-th new event into the log twice, the second time right behind the first and with a
-	// seq of its own, as after a relay's restart.
+	// RedeliverEvery adds every n-th new event to the log twice, the second time directly after the first and with its
+	// own seq, as after a relay's restart.
 	RedeliverEvery int
 }
 
-// cause numbers the faults that count frames, so that each strikes at places of its own.
+// cause numbers the faults that count frames, so that each strikes at other points.
 type cause uint64
 
 const (
@@ -71,7 +71,7 @@ const (
 	causeRedeliver
 )
 
-// due says whether the count-th time, from 1, is one of the n-ths.
+// due reports whether the count-th time, from 1, is one of the n-ths.
 func (f *Faults) due(c cause, n, count int) bool {
 	return n > 0 && uint64(count)%uint64(n) == mix(f.Seed+uint64(c))%uint64(n)
 }
@@ -81,7 +81,7 @@ type faultState struct {
 	mu       sync.Mutex
 	f        Faults
 	frames   int // sent
-	upgrades int // asked for
+	upgrades int // requested subscriptions
 	archives int // requests to the archive
 	stalled  time.Time
 
@@ -103,7 +103,7 @@ func (fs *faultState) get() Faults {
 	return fs.f
 }
 
-// upgrade is the status that refuses a subscription, or zero.
+// upgrade returns the status that refuses a subscription, or zero.
 func (fs *faultState) upgrade() (status int, retry time.Duration) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -121,7 +121,7 @@ func (fs *faultState) upgrade() (status int, retry time.Duration) {
 	return fs.f.RefuseStatus, fs.f.RetryAfter
 }
 
-// archive is the status that refuses a request to the archive, or zero.
+// archive returns the status that refuses a request to the archive, or zero.
 func (fs *faultState) archive() (status int, retry time.Duration) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -136,7 +136,7 @@ func (fs *faultState) archive() (status int, retry time.Duration) {
 	return 0, 0
 }
 
-// corrupted is the blocks of a segment that are served wrong.
+// corrupted returns the blocks of a segment that are served damaged.
 func (fs *faultState) corrupted(index uint64) []int {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -160,13 +160,13 @@ func (fs *faultState) stall(ctx context.Context) error {
 	}
 }
 
-// Ends of a connection that are faults and no failures.
+// Ends of a connection by a fault, which aren't failures of the server.
 var (
 	errDropped = errors.New("sim: connection dropped on purpose")
 	errFrame   = errors.New("sim: connection closed behind an error frame")
 )
 
-// strike sends one frame, with the faults that are due at it.
+// strike sends one frame, with the faults that are due.
 func (fs *faultState) strike(ctx context.Context, c *subscriber, frame []byte) error {
 	fs.mu.Lock()
 	f := fs.f
@@ -194,7 +194,7 @@ func (fs *faultState) strike(ctx context.Context, c *subscriber, frame []byte) e
 			c.frame(c.s.codec.compress([]byte(`{"$type":"error","error":"ConsumerTooSlow","message":"dropped on purpose"}`),
 				c.wire))
 		}
-		_ = c.flush() // it ends here in any case
+		_ = c.flush() // the connection ends anyway
 		return errFrame
 	case f.due(causeTruncate, f.TruncateEvery, k):
 		whole := len(c.buf)
@@ -219,7 +219,7 @@ func (fs *faultState) strike(ctx context.Context, c *subscriber, frame []byte) e
 	return nil
 }
 
-// garbage sends a frame that no decoder takes for an event. An unlucky cut of the frame itself is one of the kinds.
+// garbage sends a frame that every decoder refuses. A badly truncated frame is one of the kinds.
 func (c *subscriber) garbage(seed uint64, k int, frame []byte) {
 	r := rng{seed ^ uint64(k)}
 	switch r.n(5) {
@@ -238,7 +238,7 @@ func (c *subscriber) garbage(seed uint64, k int, frame []byte) {
 	}
 }
 
-// unknown is a message of the future.
+// unknown returns a message of an unknown kind.
 func unknown(c *subscriber, k int) []byte {
 	if c.wire.v1() {
 		return []byte(`{"did":"did:plc:ewvi7nxzyoun6zhxrhs64oiz","time_us":1,"kind":"label","label":{"val":"x"}}`)

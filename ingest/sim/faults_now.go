@@ -5,17 +5,16 @@ import (
 	"time"
 )
 
-// SetFaults puts other faults in force, for frames and requests from now on. It is safe while the server runs, as are
-// all methods here.
+// SetFaults replaces the faults from now on. It is safe while the server runs, as are all methods in this file.
 func (s *Server) SetFaults(f Faults) { s.faults.set(f) }
 
-// DropAll cuts all connections without a goodbye and returns how many there were. A subscription whose upgrade is under
-// way is cut too, when it joins.
+// DropAll drops all connections without a close frame and returns their number. It also drops a subscription during its
+// upgrade, when it joins.
 func (s *Server) DropAll() int {
 	s.drops.Add(1)
 	subs := s.subscribers()
 	for _, c := range subs {
-		_ = c.raw.Close() // it may be gone already
+		_ = c.raw.Close() // may be closed already
 		c.cancel()
 	}
 	return len(subs)
@@ -28,8 +27,8 @@ func (s *Server) Stall(d time.Duration) {
 	s.faults.stalled = time.Now().Add(d)
 }
 
-// Refuse answers the next n subscriptions with the status, before the upgrade; retryAfter is sent along when it is
-// positive, in whole seconds.
+// Refuse answers the next n subscriptions with the status, before the upgrade; a positive retryAfter is sent, in whole
+// seconds.
 func (s *Server) Refuse(n, status int, retryAfter time.Duration) {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
@@ -39,7 +38,7 @@ func (s *Server) Refuse(n, status int, retryAfter time.Duration) {
 }
 
 // FailArchive answers the next n requests of planSnapshot, getSegment and getBlock with the status. The official client
-// asks three times before it goes on past what it didn't get.
+// tries three times before it skips the data.
 func (s *Server) FailArchive(n, status int) {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
@@ -47,8 +46,8 @@ func (s *Server) FailArchive(n, status int) {
 	s.faults.archiveCode = status
 }
 
-// CorruptBlock serves a block of a segment with some bits flipped, in files and alone, until HealBlocks. The file on
-// disk stays as it is, and so do the live streams that read from it.
+// CorruptBlock serves a block of a segment with some flipped bits, in files and alone, until HealBlocks. The file on
+// disk and the live streams that read it are unchanged.
 func (s *Server) CorruptBlock(segment uint64, block int) {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
@@ -67,8 +66,7 @@ func (s *Server) HealBlocks() {
 	s.faults.bad = nil
 }
 
-// JumpFuture moves the network's clock ahead by d: all later events, revs and TIDs are that much later. It can't be
-// undone.
+// JumpFuture moves the network's clock ahead by d: all later events, revs and TIDs are later by d. It can't be undone.
 func (s *Server) JumpFuture(d time.Duration) {
 	s.gen.Lock()
 	defer s.gen.Unlock()
@@ -97,9 +95,10 @@ func (s *Server) Crash(k int, redeliver bool) int {
 	return len(lost)
 }
 
-// reorder shuffles events and keeps the order of each account's. Times stay in order: the server gives them on arrival.
+// reorder shuffles events but keeps the order of each account's. Times stay in order: the server assigns them on
+// arrival.
 func reorder(r *rng, events []Event) {
-	places := map[string][]int{} // of each account, in the new order
+	places := map[string][]int{} // indexes of each account in the new order
 	order := make([]int, len(events))
 	times := make([]int64, len(events))
 	for i := range events {
@@ -114,7 +113,7 @@ func reorder(r *rng, events []Event) {
 		places[events[i].DID] = append(places[events[i].DID], place)
 	}
 	out := make([]Event, len(events))
-	for i := range events { // in the old order: an account's events take its places from front to back
+	for i := range events { // in the old order: an account's events take its indexes from front to back
 		p := places[events[i].DID]
 		out[p[0]] = events[i]
 		places[events[i].DID] = p[1:]
@@ -125,7 +124,7 @@ func reorder(r *rng, events []Event) {
 	}
 }
 
-// redeliver repeats every n-th event right behind itself. emitted is how many events there have been with these.
+// redeliver repeats every n-th event directly after itself. emitted is the number of events including these.
 func redeliver(events []Event, emitted int, f Faults) []Event {
 	out := make([]Event, 0, len(events)+len(events)/f.RedeliverEvery+1)
 	for i := range events {

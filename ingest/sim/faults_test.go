@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// TestClientSurvives: with these faults the official client still gets every event, once and in order.
+// TestClientSurvives: with these faults the official client still gets every event once and in order.
 func TestClientSurvives(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		faults Faults
-		errs   bool // the client reports some
+		errs   bool // the client reports errors
 	}{
 		"none":      {},
 		"drop":      {Faults{DropEvery: 900}, true},
@@ -45,8 +45,8 @@ func TestFaultsOnFrames(t *testing.T) {
 	const total = 1000
 	tests := map[string]struct {
 		faults Faults
-		frames int // that come of 1,000 events, with those that aren't events
-		bad    int // of them, no event of the v1 wire
+		frames int // frames for 1,000 events, with those that aren't events
+		bad    int // frames of these that aren't events of v1
 		lost   int
 	}{
 		"duplicate": {Faults{DuplicateEvery: 50}, total + 20, 0, 0},
@@ -61,7 +61,7 @@ func TestFaultsOnFrames(t *testing.T) {
 				t.Parallel()
 				s := testServer(t, ServerConfig{Faults: tt.faults})
 				c := dial(t, s, "/subscribe?cursor=1"+query)
-				for { // not every event is on this wire: make more until 1,000 are
+				for { // v1 lacks some events: emit until it has 1,000
 					missing := total - len(onV1(logged(t, s), false, nil))
 					if missing == 0 {
 						break
@@ -84,7 +84,7 @@ func TestFaultsOnFrames(t *testing.T) {
 	}
 }
 
-// logged is the server's log.
+// logged returns the server's log.
 func logged(t testing.TB, s *Server) []Event {
 	t.Helper()
 	var out []Event
@@ -184,7 +184,7 @@ func TestClampAndLookback(t *testing.T) {
 		}
 		return e.Seq
 	}
-	near := func(got, want uint64) bool { return got >= want && got < want+3 } // an event may not be on v1
+	near := func(got, want uint64) bool { return got >= want && got < want+3 } // v1 may lack an event
 	if got := first("/subscribe?cursor=1"); !near(got, 1501) {
 		t.Errorf("v1 from seq 1: %d", got)
 	}

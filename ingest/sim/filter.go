@@ -14,13 +14,13 @@ const (
 	maxCollections = 100
 )
 
-// filter is what a subscriber or a plan asks for; empty parts match all. Collections only constrain commits.
+// filter is the filter of a subscriber or a plan; empty parts match all. Collections only constrain commits.
 type filter struct {
 	kinds    []Kind
 	dids     map[string]bool
 	exact    map[string]bool
 	prefixes []string // "app.bsky.feed."
-	maxSize  int      // of a frame's JSON, bytes; zero: any
+	maxSize  int      // limit of a frame's JSON in bytes; zero: none
 }
 
 func (f *filter) wants(e *Event) bool {
@@ -44,8 +44,8 @@ func (f *filter) wantsCollection(nsid string) bool {
 
 func (f *filter) wantsKind(k Kind) bool { return len(f.kinds) == 0 || slices.Contains(f.kinds, k) }
 
-// set fills the filter and checks it as strictly as the v2 wire does. The v1 wire differs only in letting the prefix of
-// a wildcard be anything.
+// set sets and checks the filter as strictly as the v2 wire does. The v1 wire differs only in accepting any prefix of a
+// wildcard.
 func (f *filter) set(kinds, dids, collections []string, v1 bool) error {
 	if len(dids) > maxDIDs || len(collections) > maxCollections || len(kinds) > 4 {
 		return fmt.Errorf("sim: too many filter values: %d kinds, %d DIDs, %d collections", len(kinds), len(dids),
@@ -94,7 +94,7 @@ func isNSID(s string) bool {
 	return len(parts) >= 3 && len(s) <= 317
 }
 
-// queryFilter reads the filter of a subscription.
+// queryFilter parses the filter of a subscription.
 func queryFilter(q url.Values, v1 bool) (*filter, error) {
 	f := &filter{}
 	if raw := q.Get("maxMessageSizeBytes"); raw != "" {

@@ -5,15 +5,15 @@ import (
 	"testing"
 )
 
-// folded is a consumer's view of one account.
+// folded is a consumer's state of one account.
 type folded struct {
 	records map[string]string // path → CID
 	status  string
-	syncing string              // rev of a sync whose rows are coming
-	listed  map[string]struct{} // by those rows
+	syncing string              // rev of a sync whose rows are arriving
+	listed  map[string]struct{} // paths in these rows
 }
 
-// folder applies events as a consumer must, and fails at what can't be.
+// folder applies events as a consumer must, and fails at impossible ones.
 type folder struct {
 	accounts map[string]*folded
 	gone     map[string]bool
@@ -94,7 +94,7 @@ func (f *folder) commit(t *testing.T, a *folded, e Event) {
 	}
 }
 
-// endResync drops what the rows didn't list.
+// endResync removes the records that the rows didn't list.
 func (a *folded) endResync() int {
 	if a.syncing == "" {
 		return 0
@@ -108,7 +108,7 @@ func (a *folded) endResync() int {
 	return before - len(a.records)
 }
 
-// TestFolding follows the events and compares with the repos that the generator holds.
+// TestFolding applies the events and compares the result with the generator's repos.
 func TestFolding(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range map[string]NetworkConfig{

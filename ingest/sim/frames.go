@@ -11,7 +11,7 @@ import (
 	"weft.dev/weft/ingest/upstream/dictionary"
 )
 
-// wire is one of the four forms in which an event goes out.
+// wire is one of the four encodings of events.
 type wire uint8
 
 const (
@@ -25,17 +25,18 @@ const (
 func (w wire) zstd() bool { return w == wireV2Zstd || w == wireV1Zstd }
 func (w wire) v1() bool   { return w == wireV1 || w == wireV1Zstd }
 
-// entry is an event in the log with its frames, each made when the first subscriber needs it and shared by all.
+// entry is an event in the log with its frames. Each frame is encoded for the first subscriber that needs it, and
+// shared by all.
 type entry struct {
 	Event
 	mu     sync.Mutex
 	frames [wires][]byte
 }
 
-// codec makes frames.
+// codec encodes frames.
 type codec struct {
 	v1, v2   *zstd.Encoder
-	noCursor bool // leave "cursor" out of v1 frames, as pure v1 servers do
+	noCursor bool // omit "cursor" from v1 frames, as pure v1 servers do
 }
 
 func newCodec(noCursor bool) (*codec, error) {
@@ -50,7 +51,7 @@ func newCodec(noCursor bool) (*codec, error) {
 	return &codec{v1: v1, v2: v2, noCursor: noCursor}, nil
 }
 
-// frame is the event on the wire w, and the size of its JSON.
+// frame returns the event on the wire w, and the size of its JSON.
 func (c *codec) frame(e *entry, w wire) (frame []byte, jsonSize int, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -76,7 +77,7 @@ func (c *codec) frame(e *entry, w wire) (frame []byte, jsonSize int, err error) 
 	return e.frames[w], len(e.frames[plain]), nil
 }
 
-// compress makes a frame's bytes for the wire w from its text.
+// compress returns a frame for the wire w from its text.
 func (c *codec) compress(text []byte, w wire) []byte {
 	switch w {
 	case wireV1Zstd:
@@ -87,7 +88,7 @@ func (c *codec) compress(text []byte, w wire) []byte {
 	return text
 }
 
-// v2Types is the NSID before the "#" of every v2 message.
+// v2Types is the NSID before the "#" in the type of every v2 message.
 const v2Types = "network.bsky.jetstream.subscribeEvents"
 
 // appendV2 writes an event as a message frame of xrpc.v1.json.
@@ -98,7 +99,7 @@ func appendV2(b []byte, e *Event) ([]byte, error) {
 	b = strconv.AppendUint(b, e.Seq, 10)
 	b = appendField(b, "did", e.DID)
 	b = append(b, `,"time":"`...)
-	// Exactly six digits, so that the µs that a time cursor compares with come back from it.
+	// Exactly six digits, so that a client can compute the time cursor in µs from it.
 	b = time.UnixMicro(e.TimeUS).UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z")
 	b = append(b, '"')
 	var err error
@@ -121,7 +122,7 @@ func appendV2(b []byte, e *Event) ([]byte, error) {
 	return append(b, '}', '}'), err
 }
 
-// appendV1 writes an event in the legacy form. Syncs and resync rows have none; the caller leaves them out.
+// appendV1 writes an event in the legacy form. Syncs and resync rows have none; the caller omits them.
 func appendV1(b []byte, e *Event, noCursor bool) ([]byte, error) {
 	b = append(b, `{"did":"`...)
 	b = append(b, e.DID...)
@@ -192,7 +193,7 @@ func appendRelay(b []byte, e *Event) []byte {
 	return append(b, `"}`...)
 }
 
-// appendField writes a member whose value needs no escapes: DIDs, keys, CIDs and the like.
+// appendField writes a member whose value needs no escapes: a DID, a key, a CID.
 func appendField(b []byte, key, value string) []byte {
 	b = append(b, ',', '"')
 	b = append(b, key...)

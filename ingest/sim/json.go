@@ -10,8 +10,8 @@ import (
 
 var errCBOR = errors.New("sim: record isn't the CBOR that sim writes")
 
-// appendRecordJSON writes a record's CBOR as atproto JSON ({"$link"} for CIDs, {"$bytes"} for bytes), straight from the
-// bytes: a tree of maps in between costs several times as much.
+// appendRecordJSON converts a record's CBOR to atproto JSON ({"$link"} for CIDs, {"$bytes"} for bytes) without an
+// intermediate tree of maps, which would cost several times as much.
 func appendRecordJSON(dst, cbor []byte) ([]byte, error) {
 	dst, rest, err := appendItem(dst, cbor)
 	if err == nil && len(rest) != 0 {
@@ -115,8 +115,8 @@ func head(b []byte) (major byte, v uint64, rest []byte, ok bool) {
 
 const hexDigits = "0123456789abcdef"
 
-// appendQuoted writes a JSON string. Like the real server it escapes what encoding/json escapes, U+2028 and HTML among
-// it, so that readers meet those escapes.
+// appendQuoted writes a JSON string. Like the real server it escapes the characters that encoding/json escapes, with
+// U+2028 and HTML, so that readers must decode those escapes.
 func appendQuoted(dst, s []byte) []byte {
 	dst = append(dst, '"')
 	start := 0

@@ -7,21 +7,21 @@ import (
 	"sync"
 )
 
-// hotEvents is how many of the newest events stay in memory with their frames when they are sealed already, so that
-// subscribers near the tip share them. A subscriber further behind reads blocks of segments, as on the real server.
+// hotEvents is the number of newest sealed events that stay in memory with their frames, so that subscribers near the
+// tip share them. A subscriber further behind reads blocks of segments, as on the real server.
 const hotEvents = 8192
 
-// readMax is the most events that one read from memory gives: at 700 bytes of frame about a third of a MB.
+// readMax is the most events of one read from memory: at 700 bytes of frame about a third of a MB.
 const readMax = 512
 
 var errStopped = errors.New("sim: server stopped")
 
-// eventLog is the server's events by seq, without holes: the old ones in sealed segments, the new ones in memory.
+// eventLog holds the server's events by seq, without gaps: old ones in sealed segments, new ones in memory.
 type eventLog struct {
 	mu     sync.RWMutex
 	segs   []*sealed
 	sealed uint64   // last seq in segs
-	hot    []*entry // seqs first, first+1, …, tip; the part behind sealed isn't on disk
+	hot    []*entry // seqs first, first+1, …, tip; those after sealed aren't on disk
 	first  uint64
 	tip    uint64
 	wake   chan struct{} // closed at each append
@@ -32,7 +32,7 @@ func newEventLog() *eventLog {
 	return &eventLog{first: 1, wake: make(chan struct{})}
 }
 
-// append puts events, whose seqs follow the tip, at the end.
+// append appends events, whose seqs follow the tip.
 func (l *eventLog) append(entries []*entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -56,7 +56,7 @@ func (l *eventLog) close() {
 	l.closed = true
 	l.signal()
 	for _, s := range l.segs {
-		_ = s.reader.Close() // only ever read
+		_ = s.reader.Close() // opened for reading only
 	}
 }
 
@@ -69,10 +69,10 @@ func (l *eventLog) bounds() (sealed, tip uint64) {
 func (l *eventLog) segments() []*sealed {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return l.segs // grows by append only: what a reader holds stays as it is
+	return l.segs // append-only: a reader's part stays unchanged
 }
 
-// addSegment enters a segment that continues the archive. Its events may be in memory or not.
+// addSegment adds a segment that continues the archive. Its events may be in memory or not.
 func (l *eventLog) addSegment(s *sealed) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -87,13 +87,13 @@ func (l *eventLog) addSegment(s *sealed) {
 		keep = min(l.sealed, l.tip-hotEvents) + 1
 	}
 	if keep > l.first {
-		// A new array, so that the old one can go when no reader holds a part of it.
+		// A new array, so that the old one is freed when no reader has a part of it.
 		l.hot = append([]*entry(nil), l.hot[keep-l.first:]...)
 		l.first = keep
 	}
 }
 
-// unsealed is the next k events that are in no segment yet, or fewer.
+// unsealed returns the next k events that are in no segment yet, or fewer.
 func (l *eventLog) unsealed(k int) []*entry {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -114,8 +114,7 @@ func (l *eventLog) lose(k int) []*entry {
 	return lost
 }
 
-// read gives events from a seq on, at least one; at the tip it waits for one. Past the tip it waits for the log to come
-// there.
+// read returns events from a seq on, at least one. At or past the tip it waits.
 func (l *eventLog) read(ctx context.Context, from uint64) ([]*entry, error) {
 	from = max(from, 1)
 	for {
@@ -151,7 +150,7 @@ func (l *eventLog) read(ctx context.Context, from uint64) ([]*entry, error) {
 	}
 }
 
-// seqAt is the first seq whose time is us or later; past the tip when there is none.
+// seqAt returns the first seq whose time is us or later; past the tip if there is none.
 func (l *eventLog) seqAt(us int64) (uint64, error) {
 	l.mu.RLock()
 	segs := l.segs

@@ -11,30 +11,30 @@ type NetworkConfig struct {
 	// Seed chooses the history: the same seed and configuration give the same bytes.
 	Seed uint64
 
-	// Accounts is how many accounts there are at any time. Zero: 5,000. A deleted account is replaced by a new one.
+	// Accounts is the number of accounts at any time. Zero: 5,000. A new account replaces a deleted one.
 	Accounts int
 
 	// StartUS is the time of the first event, unix µs. Zero: 2026-01-01T00:00:00Z.
 	StartUS int64
 
-	// RatePerSec spaces the times of events, by ±50 %. Zero: 400, the average of the real network. At most 500,000, as
+	// RatePerSec sets the distance of events, ±50 %. Zero: 400, the average of the real network. At most 500,000, as
 	// times are whole µs and strictly increase.
 	RatePerSec float64
 
-	// Churn multiplies how often the rare things happen: account, identity and sync events, late commits of deleted
+	// Churn multiplies the frequency of rare events: account, identity and sync events, late commits of deleted
 	// accounts, odd records. Zero: 1, once in 300 to 10,000 events each.
 	Churn float64
 
-	// FutureTIDs is the share of creates whose rkey is a TID one to ten years ahead of its event, as clients with wrong
-	// clocks make them. Zero: none.
+	// FutureTIDs is the share of creates whose rkey is a TID one to ten years ahead of its event, as from clients with
+	// wrong clocks. Zero: none.
 	FutureTIDs float64
 
 	// MaxRkey is the length of the longest record keys, up to the protocol's 512. Zero: 255, the most that a segment
-	// holds (real servers drop the record when it is longer); longer ones are for servers without an archive.
+	// holds (real servers drop records with longer keys); longer ones are for servers without an archive.
 	MaxRkey int
 }
 
-// defaultStart is 2026-01-01T00:00:00Z: fixed, so that the zero configuration is the same network for ever.
+// defaultStart is 2026-01-01T00:00:00Z: fixed, so that the zero configuration is always the same network.
 var defaultStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 
 func (c NetworkConfig) withDefaults() NetworkConfig {
@@ -58,7 +58,7 @@ func (c NetworkConfig) withDefaults() NetworkConfig {
 	return c
 }
 
-// Network makes the events of a synthetic network. It isn't safe for concurrent use.
+// Network generates the events of a synthetic network. It isn't safe for concurrent use.
 type Network struct {
 	cfg    NetworkConfig
 	r      rng
@@ -76,12 +76,12 @@ type Network struct {
 	names    []string
 
 	queue  []Event // the rest of a commit with several operations
-	resync *resync // rows still to come after a sync
+	resync *resync // remaining rows after a sync
 
 	w, t cborw // scratch
 }
 
-// NewNetwork makes a network. Its cost is the accounts' DIDs: a million take 0.1 s and 150 MB.
+// NewNetwork returns a network. Its cost is the accounts' DIDs: a million take 0.1 s and 150 MB.
 func NewNetwork(cfg NetworkConfig) *Network {
 	cfg = cfg.withDefaults()
 	n := &Network{
@@ -92,13 +92,13 @@ func NewNetwork(cfg NetworkConfig) *Network {
 		names: []string{"self"},
 		t:     cborw{make([]byte, 0, 4096)},
 	}
-	// Near the golden section of the slots and coprime to their number, so that popularity ranks fall on slots far
-	// apart.
+	// Near the golden section of the slots and coprime to their number, so that adjacent popularity ranks are in
+	// distant slots.
 	n.spread = uint64(float64(cfg.Accounts)*0.618) | 1
 	for gcd(n.spread, uint64(cfg.Accounts)) != 1 {
 		n.spread += 2
 	}
-	// At most half, as those that are full write no more.
+	// At most half, because full accounts write nothing.
 	kept := min(max(cfg.Accounts/keptShare, keptMin), keptMax, cfg.Accounts/2)
 	stride := cfg.Accounts / max(kept, 1)
 	n.accounts = make([]account, cfg.Accounts)
@@ -120,16 +120,16 @@ func gcd(a, b uint64) uint64 {
 	return a
 }
 
-// AdvanceTo moves the network's clock: the next event is at us (unix µs) or later. It never goes back. Whoever
-// calls it with anything else than a function of the events, such as the wall clock, gives up determinism.
+// AdvanceTo moves the network's clock forward: the next event is at us (unix µs) or later. The result is deterministic
+// only if us is a function of the events, unlike the wall clock.
 func (n *Network) AdvanceTo(us int64) {
 	n.now = max(n.now, us-1)
 }
 
-// Now is the time of the last event, unix µs.
+// Now returns the time of the last event, unix µs.
 func (n *Network) Now() int64 { return n.now }
 
-// Events is the network's next k events.
+// Events returns the network's next k events.
 func (n *Network) Events(k int) []Event {
 	out := make([]Event, k)
 	for i := range out {
@@ -138,16 +138,16 @@ func (n *Network) Events(k int) []Event {
 	return out
 }
 
-// minGap is the smallest mean distance of two events, µs, with which half of it still is one.
+// minGap is the smallest mean distance of two events in µs, so that half of it is at least 1.
 const minGap = 2
 
-// Next is the network's next event.
+// Next returns the network's next event.
 func (n *Network) Next() Event {
 	n.seq++
 	if n.seq == 1 {
 		n.now++
 	} else {
-		// Between half and one and a half times the mean, which is at least 2 µs: always ahead.
+		// Between half and one and a half times the mean, which is at least 2 µs: always positive.
 		n.now += int64(n.gap/2 + n.r.n(n.gap) + 1 - n.gap&1)
 	}
 	e := n.generate()
@@ -165,12 +165,12 @@ const (
 	lateEvery     = 10_000
 	oddEvery      = 1000
 
-	// otherDuringResync: one event in so many while the rows of a resync go out is another account's. Jetstream orders
-	// by account only.
+	// otherDuringResync: one event in this many during a resync is another account's. Jetstream orders events only
+	// within an account.
 	otherDuringResync = 8
 )
 
-// rare is true once in every, times Churn.
+// rare returns true once in every, times Churn.
 func (n *Network) rare(every int) bool {
 	hi, _ := bits.Mul64(n.r.u64(), uint64(every)<<16)
 	return float64(hi) < n.cfg.Churn*(1<<16)

@@ -19,7 +19,7 @@ func hashEvents(n *Network, k int) string {
 	for range k {
 		e := n.Next()
 		h.Write(e.CBOR)
-		e.CBOR = nil // printed, it would take most of the test's time
+		e.CBOR = nil // printing it would take most of the test's time
 		fmt.Fprintf(h, "%+v\n", e)
 	}
 	return hex.EncodeToString(h.Sum(nil))
@@ -53,8 +53,8 @@ func TestNetworkDeterministic(t *testing.T) {
 	}
 }
 
-// TestNetworkPinned holds the bytes of the zero configuration from one version of this package to the next. A change of
-// the generator changes them: then every fixture that was made with it changes too, and this sum with them.
+// TestNetworkPinned compares the bytes of the zero configuration with those of earlier versions of this package. A
+// change of the generator changes this sum and every fixture that was made with it.
 func TestNetworkPinned(t *testing.T) {
 	t.Parallel()
 	const want = "30dbbd94c6d45ce97dff3266f5a99271bc2b189ad8e61753c8b16193cca8f406"
@@ -185,7 +185,7 @@ func TestMix(t *testing.T) {
 	}
 }
 
-// TestSyntaxAndOrder holds what clients of the protocol hold: names are valid, times and revs go forward.
+// TestSyntaxAndOrder checks the rules of the protocol: names are valid, times and revs increase.
 func TestSyntaxAndOrder(t *testing.T) {
 	t.Parallel()
 	n := NewNetwork(NetworkConfig{Seed: 8, Accounts: 400, Churn: 10, MaxRkey: 512, RatePerSec: 200_000})
@@ -226,7 +226,7 @@ func TestSyntaxAndOrder(t *testing.T) {
 		if math.Abs(float64(us-e.TimeUS)) > 3e6 {
 			t.Fatalf("rkey %s at %d in an event at %d", e.Rkey, us, e.TimeUS)
 		}
-		gate := strings.HasSuffix(e.Collection, "gate") // under the key of its post
+		gate := strings.HasSuffix(e.Collection, "gate") // has the key of its post
 		if e.Rkey < rkeys[e.DID] || !gate && e.Rkey == rkeys[e.DID] {
 			t.Fatalf("rkey %s after %s", e.Rkey, rkeys[e.DID])
 		}
@@ -237,7 +237,7 @@ func TestSyntaxAndOrder(t *testing.T) {
 	}
 }
 
-// parseTID is the time in a TID, unix µs.
+// parseTID returns the time in a TID, unix µs.
 func parseTID(s string) (us int64, ok bool) {
 	if len(s) != 13 || strings.IndexByte(sortAlphabet, s[0]) >= 16 {
 		return 0, false

@@ -5,12 +5,12 @@ const (
 	deleteShare = 0.039
 	updateShare = 0.006
 
-	// hiddenWriteEvery: a hidden account writes all the same once in so many times that its turn comes: hosts keep
-	// taking commits for a moment.
+	// hiddenWriteEvery: a hidden account still writes once in this many of its turns, because hosts accept commits for
+	// a moment.
 	hiddenWriteEvery = 50
 )
 
-// commit makes the next commit of an account, with all of its operations; those after the first are queued.
+// commit returns the next commit of an account. It queues all operations after the first.
 func (n *Network) commit() Event {
 	roll := float64(n.r.u64()>>32) / (1 << 32)
 	switch {
@@ -21,7 +21,7 @@ func (n *Network) commit() Event {
 			}
 		}
 	case roll < deleteShare+updateShare:
-		for range 64 { // few have a profile or a list so far
+		for range 64 { // few accounts have a profile or a list yet
 			if e, ok := n.update(n.author()); ok {
 				return e
 			}
@@ -34,11 +34,11 @@ func (n *Network) commit() Event {
 	}
 }
 
-// author chooses who writes.
+// author chooses the account of a commit.
 func (n *Network) author() *account {
 	for try := 0; ; try++ {
 		i := n.r.skewed(len(n.accounts))
-		if try >= 64 { // in a tiny network the few at the front may all be full or busy
+		if try >= 64 { // in a tiny network the most active accounts may all be full or busy
 			i = n.r.n(len(n.accounts))
 		}
 		a := &n.accounts[i]
@@ -49,7 +49,7 @@ func (n *Network) author() *account {
 	}
 }
 
-// create makes a record, in a collection by the mix.
+// create returns the create of a record in a collection chosen by share.
 func (n *Network) create(a *account) Event {
 	if n.rare(oddEvery) {
 		return n.createOdd(a)
@@ -62,7 +62,7 @@ func (n *Network) create(a *account) Event {
 	}
 	switch {
 	case coll == collProfile && a.profile, coll == collStatus && a.badge:
-		coll = collLike // there is one of those per account
+		coll = collLike // one per account
 	case coll == collListItem && len(a.lists) == 0:
 		coll = collList
 	}
@@ -78,8 +78,8 @@ func (n *Network) create(a *account) Event {
 	return n.put(a, rec{tid: tid, coll: coll}, OpCreate, us)
 }
 
-// nextTID is a record key for now, later than the account's last, and its time. Clients make the key up to two seconds
-// before the event is seen.
+// nextTID returns a record key for now, later than the account's last, and its time. Clients make the key up to two
+// seconds before the event.
 func (n *Network) nextTID(a *account) (tid uint64, us int64) {
 	us = max(n.now-int64(n.r.n(2_000_000)), a.lastTID+1)
 	a.lastTID = us
@@ -90,7 +90,7 @@ func (n *Network) nextTID(a *account) (tid uint64, us int64) {
 	return tidOf(us, a.clock), us
 }
 
-// createPost may bring a threadgate or a postgate in the same commit, under the post's own key.
+// createPost may add a threadgate or a postgate to the same commit, under the post's key.
 func (n *Network) createPost(a *account) Event {
 	tid, us := n.nextTID(a)
 	var parent *postRef
@@ -127,7 +127,7 @@ func (n *Network) gate(a *account, tid uint64, us int64, coll uint16) Event {
 	return n.record(a, rec{tid: tid, coll: coll}, OpCreate)
 }
 
-// createList may bring its first members in the same commit.
+// createList may add its first members to the same commit.
 func (n *Network) createList(a *account) Event {
 	tid, us := n.nextTID(a)
 	e := n.put(a, rec{tid: tid, coll: collList}, OpCreate, us)
@@ -174,21 +174,21 @@ func (n *Network) update(a *account) (Event, bool) {
 	return e, true
 }
 
-// put makes a record of one of the plain collections and enters it into the repo.
+// put creates a record of one of the plain collections and adds it to the repo.
 func (n *Network) put(a *account, rc rec, op string, us int64) Event {
 	e := n.render(a, rc, op, us)
 	a.add(rc, body{e.CBOR, e.CID})
 	return e
 }
 
-// render makes the event of a record without entering it.
+// render returns the event of a record without adding it to the repo.
 func (n *Network) render(a *account, rc rec, op string, us int64) Event {
 	n.w.b = n.w.b[:0]
 	n.write(a, rc, us)
 	return n.event(a, rc, op)
 }
 
-// record makes the event of the record in n.w and enters it into the repo.
+// record returns the event of the record in n.w and adds it to the repo.
 func (n *Network) record(a *account, rc rec, op string) Event {
 	e := n.event(a, rc, op)
 	a.add(rc, body{e.CBOR, e.CID})

@@ -7,7 +7,7 @@ import (
 	"github.com/bluesky-social/jetstream/segment"
 )
 
-// wholeSegment is the share of a segment's blocks from which a plan says to fetch the whole file, as on real servers.
+// wholeSegment is the share of matching blocks from which a plan lists the whole file, as on real servers.
 const wholeSegment = 0.75
 
 type planInput struct {
@@ -45,7 +45,7 @@ type planOutput struct {
 	} `json:"stats"`
 }
 
-// planSnapshot lists what to download: whole segments, or ranges of blocks when a filter leaves few of them.
+// planSnapshot lists the downloads: whole segments, or ranges of blocks if a filter matches few of them.
 func (s *Server) planSnapshot(w http.ResponseWriter, r *http.Request) {
 	var in planInput
 	// 10,000 DIDs of at most 2 kB; a longer body is refused.
@@ -83,7 +83,7 @@ func (s *Server) plan(in *planInput, f *filter) (*planOutput, error) {
 	}
 	out.SealedTipSeq = before
 	out.PlannedThroughSeq = before
-	through := uint64(0) // end of the last unit that is in the page
+	through := uint64(0) // end of the last unit in the page
 	for _, seg := range segs {
 		out.Stats.SegmentsExamined++
 		if seg.header.MaxSeq <= in.AfterSeq || seg.header.MinSeq > before {
@@ -142,12 +142,12 @@ func (s *Server) planSegment(
 	return through, isFull
 }
 
-// matching is the segment's blocks that may hold what the filter wants: never too few, perhaps too many.
+// matching returns the segment's blocks that may contain matching events: never too few, perhaps too many.
 func (s *sealed) matching(f *filter, after, before uint64) ([]int, error) {
 	candidates := map[uint32]bool{}
 	for id, nsid := range s.collections {
 		switch nsid {
-		// Blocks with events that have no collection carry one of these names instead.
+		// Blocks of events without a collection have one of these names.
 		case segment.SentinelCollectionAccount:
 			candidates[uint32(id)] = f.wantsKind(KindAccount)
 		case segment.SentinelCollectionIdentity:
@@ -181,7 +181,7 @@ func (s *sealed) matching(f *filter, after, before uint64) ([]int, error) {
 	return out, nil
 }
 
-// withDIDs is the set of blocks whose Bloom filters admit one of the filter's DIDs; nil: it names none.
+// withDIDs returns the blocks whose Bloom filters match one of the filter's DIDs; nil: the filter has none.
 func (s *sealed) withDIDs(f *filter) (map[int]bool, error) {
 	if len(f.dids) == 0 {
 		return nil, nil
@@ -199,7 +199,7 @@ func (s *sealed) withDIDs(f *filter) (map[int]bool, error) {
 	return out, nil
 }
 
-// ranges joins neighbours.
+// ranges joins adjacent blocks.
 func ranges(blocks []int) []planRange {
 	var out []planRange
 	for _, b := range blocks {

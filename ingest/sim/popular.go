@@ -5,30 +5,31 @@ type postRef struct {
 	did  string
 	tid  uint64
 	cid  string
-	root *postRef // the post that begins its thread; nil when it is one
+	root *postRef // first post of the thread; nil for that post
 }
 
 const (
-	// recentPosts bounds how far back the tail of attention reaches: at 13 % of events being posts, the last 120,000
+	// recentPosts limits the age of posts that get likes and replies: at 13 % of events being posts, the last 120,000
 	// events, five minutes of the real network.
 	recentPosts = 1 << 14
 
-	// hotPosts is how many posts are popular at one time. Half of all attention goes to them by Zipf's law, so that the
-	// first has one event in twenty-five.
+	// hotPosts is the number of popular posts at one time. They get half of all likes and replies by Zipf's law, so
+	// that the first has one event in twenty-five.
 	hotPosts = 256
 
-	// hotEvery is how many posts there are to one that becomes hot in the place of another: with 256 places a hot post
-	// stays so for about 400,000 events and gets some thousand likes, the best of them 15,000.
+	// hotEvery is the number of posts for each one that becomes hot and replaces another: with 256 slots a post stays
+	// hot for about 400,000 events and gets some thousand likes, the best 15,000.
 	hotEvery = 200
 
-	// phantomPosts are from before the simulation began: their records never come, as for an index that starts live.
+	// phantomPosts is the number of posts from before the simulation: their records never arrive, as for an index that
+	// starts live.
 	phantomPosts = 64
 )
 
-// attention is the set of posts that the network looks at.
+// attention is the set of posts that get likes and replies.
 type attention struct {
 	recent [recentPosts]*postRef
-	total  int // posts ever added; the newest is at (total-1) % recentPosts
+	total  int // number of posts ever added; the newest is at (total-1) % recentPosts
 	hot    [hotPosts]*postRef
 }
 
@@ -67,7 +68,7 @@ func (a *attention) seed(n *Network) {
 	}
 }
 
-// popular chooses an account to be followed, named or blocked. The order of popularity isn't that of activity: a
+// popular chooses an account to follow, mention or block. The order of popularity isn't that of activity: a
 // multiplication by an odd number far from N's divisors spreads the ranks over the slots.
 func (n *Network) popular() int {
 	rank := uint64(n.r.zipf(len(n.accounts)))

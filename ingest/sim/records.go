@@ -14,7 +14,7 @@ func (n *Network) strongRef(p *postRef) {
 	n.w.uri(p.did, collections[collPost].nsid, p.tid)
 }
 
-// writeLike is a like or a repost; some come by way of a repost that was seen ("via").
+// writeLike writes a like or a repost; some have the repost through which the post was seen ("via").
 func (n *Network) writeLike(nsid string, us int64, p *postRef) {
 	via := n.r.one(8)
 	if via {
@@ -33,7 +33,7 @@ func (n *Network) writeLike(nsid string, us int64, p *postRef) {
 	n.createdAt(us)
 }
 
-// writeFollow is a follow or a block: the subject is a DID.
+// writeFollow writes a follow or a block: the subject is a DID.
 func (n *Network) writeFollow(nsid string, us int64) {
 	n.w.object(3)
 	n.w.kv("$type", nsid)
@@ -41,7 +41,7 @@ func (n *Network) writeFollow(nsid string, us int64) {
 	n.createdAt(us)
 }
 
-// Kinds of a post's embed, by what falls out of 100.
+// Kinds of a post's embed, as upper bounds in 100.
 const (
 	embedQuote    = 8  // record
 	embedExternal = 20 // external
@@ -181,7 +181,7 @@ func (n *Network) writeBlob() {
 	n.w.kv("mimeType", "image/jpeg")
 }
 
-// writeFacet is a link, a mention or a tag on a part of the text.
+// writeFacet writes a link, a mention or a tag on a part of the text.
 func (n *Network) writeFacet(textLen int) {
 	start := n.r.n(textLen)
 	n.w.object(2)

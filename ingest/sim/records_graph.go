@@ -6,7 +6,7 @@ func (n *Network) writeListItem(a *account, us int64) {
 	n.w.text("list")
 	if len(a.lists) > 0 {
 		n.w.uri(a.did, collections[collList].nsid, a.lists[n.r.n(len(a.lists))])
-	} else { // its lists are gone already, the item stays
+	} else { // its lists are deleted, but the item stays
 		n.w.uri(a.did, collections[collList].nsid, tidOf(us-1, a.clock))
 	}
 	n.w.kv("$type", collections[collListItem].nsid)
@@ -51,7 +51,7 @@ func (n *Network) writeProfile(a *account, us int64) {
 	n.w.textBytes(appendText(n.t.b[:0], &n.r, 2))
 }
 
-// writeStatus is a "live now" badge: created, deleted and created again under the same key.
+// writeStatus writes a "live now" badge: created, deleted and created again under the same key.
 func (n *Network) writeStatus(us int64) {
 	n.w.object(5)
 	n.w.kv("$type", collections[collStatus].nsid)

@@ -1,10 +1,10 @@
 package sim
 
-// Odd records are valid, and unlike anything that a client of app.bsky writes: keys that look like paths, URLs that
-// need normalising, twenty levels of nesting, the same target twice, every type that DAG-CBOR has, and record keys at
-// the limits of their syntax.
+// Odd records are valid but unlike any record of app.bsky: keys that look like paths, URLs that need normalising,
+// twenty levels of nesting, the same target twice, every type of DAG-CBOR, and record keys at the limits of their
+// syntax.
 
-// oddDepth is how deep the deepest record nests. The protocol has no limit; a reader must have one, and not below this.
+// oddDepth is the depth of the deepest record. The protocol has no limit; a reader must have one, of at least this.
 const oddDepth = 20
 
 func (n *Network) createOdd(a *account) Event {
@@ -20,12 +20,12 @@ func (n *Network) createOdd(a *account) Event {
 	return n.record(a, rc, OpCreate)
 }
 
-// oddRkey makes a key that no TID looks like, different each time by the event's number in it.
+// oddRkey returns a key unlike a TID, unique by its event's number.
 func (n *Network) oddRkey() string {
 	const chars = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:~-"
 	b := append(n.t.b[:0], '~')
 	b = appendBase32(b, n.seq, 8)
-	b = appendBase32(b, uint64(len(n.names)), 4) // a commit, or a silent change of a repo, may make several
+	b = appendBase32(b, uint64(len(n.names)), 4) // one commit, or one silent change of a repo, may have several
 	var size int
 	switch n.r.n(4) {
 	case 0:
@@ -106,7 +106,7 @@ func (n *Network) writeDeep(levels int) {
 	n.writeDeep(levels - 1)
 }
 
-// longURL is longer than most indexes take for a key.
+// longURL is longer than most indexes accept as a key.
 var longURL = func() string {
 	b := []byte("https://example.com/long?q=")
 	for i := range 250 {

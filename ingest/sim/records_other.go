@@ -1,9 +1,9 @@
 package sim
 
-// Lexicons of others, in the shapes that their records have: subjects that are at-uris, plain URLs, DIDs and strong
-// references, and one long document with links deep inside.
+// Records of other lexicons, in their real shapes: subjects that are at-uris, plain URLs, DIDs and strong references,
+// and one long document with deep links.
 
-// writeStar is a star on a repository.
+// writeStar writes a star on a repository.
 func (n *Network) writeStar(us int64) {
 	n.w.object(3)
 	n.w.kv("$type", collections[collStar].nsid)
@@ -12,7 +12,7 @@ func (n *Network) writeStar(us int64) {
 	n.createdAt(us)
 }
 
-// writePlay is one listen; its URL is a link, its other names aren't.
+// writePlay writes one listen; its URL is a link, its other names aren't.
 func (n *Network) writePlay(us int64) {
 	r := &n.r
 	track := uint64(r.zipf(2048))
@@ -58,7 +58,8 @@ func (n *Network) writeBookmark(us int64) {
 	n.createdAt(us)
 }
 
-// writeLeaflet is a long-form document: pages of blocks of text with facets, some of them quotes of posts and websites.
+// writeLeaflet writes a long-form document: pages of blocks of text with facets, some of them quotes of posts and
+// websites.
 func (n *Network) writeLeaflet(us int64) {
 	r := &n.r
 	n.w.object(6)
@@ -100,7 +101,7 @@ func (n *Network) writeBlock() {
 		n.w.text("title")
 		n.w.textBytes(appendText(n.t.b[:0], &n.r, 4))
 	default:
-		text := string(appendText(n.t.b[:0], &n.r, 20+n.r.n(60))) // a copy: facets use the scratch
+		text := string(appendText(n.t.b[:0], &n.r, 20+n.r.n(60))) // a copy: facets use the same scratch
 		n.w.object(3)
 		n.w.kv("$type", "pub.leaflet.blocks.text")
 		n.w.text("facets")

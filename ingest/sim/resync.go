@@ -1,14 +1,14 @@
 package sim
 
-// resync is a sync whose rows are still being sent.
+// resync is a sync whose rows are being sent.
 type resync struct {
 	slot int
 	rev  string
 	pos  int
 }
 
-// syncEvent declares an account's repo anew. Its rows, the whole repo, follow; what was in the repo before and isn't
-// among them is gone. One sync in two finds the repo changed without events having said so.
+// syncEvent starts a resync of an account. The rows of the whole repo follow; records that aren't among them are
+// removed. In one sync of two the repo has changed without events.
 func (n *Network) syncEvent() (Event, bool) {
 	if len(n.keptIDs) == 0 { // a network of one
 		return Event{}, false
@@ -37,7 +37,8 @@ func (n *Network) syncEvent() (Event, bool) {
 	return Event{Kind: KindSync, DID: a.did, Rev: rev}, true
 }
 
-// diverge changes a repo silently: records gone (one time in four most of them, one in sixteen all), others new.
+// diverge changes a repo silently: it removes records (in one case of four most of them, of sixteen all) and adds
+// others.
 func (n *Network) diverge(a *account) {
 	drop := n.r.n(1 + len(a.recs)/4)
 	switch n.r.n(16) {
@@ -55,7 +56,7 @@ func (n *Network) diverge(a *account) {
 				break
 			}
 			n.create(a)
-			n.queue = n.queue[:0] // the rest of what create began went into the repo as silently
+			n.queue = n.queue[:0] // further operations of create are silent too
 		}
 	}
 }

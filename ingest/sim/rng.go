@@ -2,8 +2,8 @@ package sim
 
 import "math/bits"
 
-// rng is splitmix64: eight bytes of state, a few nanoseconds per number, and fixed for ever. The generators of the
-// standard library promise their streams but not how IntN or Float64 consume them, and here every byte is a promise.
+// rng is splitmix64: eight bytes of state, a few nanoseconds per number, and a fixed sequence. The standard library
+// fixes the streams of its generators but not their use by IntN or Float64, and here every byte must stay the same.
 type rng struct{ s uint64 }
 
 func (r *rng) u64() uint64 {
@@ -18,22 +18,22 @@ func mix(z uint64) uint64 {
 	return z ^ z>>31
 }
 
-// n is uniform in [0, n); n must be positive. The bias of the multiplication is below n/2^64.
+// n returns a uniform number in [0, n); n must be positive. The bias of the multiplication is below n/2^64.
 func (r *rng) n(n int) int {
 	hi, _ := bits.Mul64(r.u64(), uint64(n))
 	return int(hi)
 }
 
-// one is true once in k times.
+// one returns true once in k times.
 func (r *rng) one(k int) bool { return r.n(k) == 0 }
 
-// chance is true with probability p, in steps of 2^-32.
+// chance returns true with probability p, in steps of 2^-32.
 func (r *rng) chance(p float64) bool {
 	return float64(r.u64()>>32) < p*(1<<32)
 }
 
-// skewed is in [0, n) with a density that falls as 1/sqrt(x): the square of a uniform number. Activity is spread so:
-// many write now and then, a few write a lot, and none of them writes a share of the whole network.
+// skewed returns a number in [0, n) with a density that falls as 1/sqrt(x): the square of a uniform number. Activity is
+// distributed like this: many accounts write rarely, a few write a lot, and none writes a large share.
 func (r *rng) skewed(n int) int {
 	a := r.u64()
 	sq, _ := bits.Mul64(a, a)
@@ -41,8 +41,8 @@ func (r *rng) skewed(n int) int {
 	return int(hi)
 }
 
-// zipf is in [0, n) with a density that falls about as 1/x (Zipf's law with exponent 1), in whole numbers only: a power
-// of two, then a uniform place in it. math.Exp would differ in the last bit between processors.
+// zipf returns a number in [0, n) with a density that falls about as 1/x (Zipf's law with exponent 1), in integers
+// only: a power of two, then a uniform offset in it. math.Exp differs in the last bit between processors.
 func (r *rng) zipf(n int) int {
 	for {
 		j := r.n(bits.Len(uint(n)))

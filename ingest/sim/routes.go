@@ -29,7 +29,7 @@ func (s *Server) routes() http.Handler {
 	return mux
 }
 
-// failing lets the archive's faults strike first.
+// failing applies the archive's faults first.
 func (s *Server) failing(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if status, retry := s.faults.archive(); status != 0 {
@@ -48,14 +48,14 @@ func xrpcError(w http.ResponseWriter, status int, name, message string) {
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // fails only if the client is gone
+	_ = json.NewEncoder(w).Encode(v) // fails only if the client has left
 }
 
 func badRequest(w http.ResponseWriter, message string) {
 	xrpcError(w, http.StatusBadRequest, "InvalidRequest", message)
 }
 
-// refuse is the answer of a server, or of the proxy in front of it, that is out of order.
+// refuse answers as a faulty server or proxy.
 func refuse(w http.ResponseWriter, status int, retryAfter time.Duration) {
 	if retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int((retryAfter+time.Second-1)/time.Second)))
@@ -74,7 +74,7 @@ func (s *Server) getZstdDictionary(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "zstd_dictionary", time.Time{}, bytes.NewReader(v2Dictionary))
 }
 
-// checksum is a segment's generation, as in listings, plans and ETags.
+// checksum returns a segment's generation, as in listings, plans and ETags.
 func (s *sealed) checksum() string { return fmt.Sprintf("%016x", s.header.Checksum) }
 
 func (s *Server) listSegments(w http.ResponseWriter, r *http.Request) {
@@ -114,7 +114,7 @@ func (s *Server) listSegments(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, out)
 }
 
-// segmentFor finds the segment that a request names, or answers 404.
+// segmentFor returns the segment that a request names, or answers 404.
 func (s *Server) segmentFor(w http.ResponseWriter, name string) *sealed {
 	index, ok := segmentIndex(name)
 	if !ok {
@@ -197,7 +197,7 @@ func (s *Server) getBlock(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, seg.name, time.Time{}, bytes.NewReader(frame))
 }
 
-// spoil flips some bits in the middle, where a zstd frame has data and not its header.
+// spoil flips some bits in the middle, in the data of a zstd frame and not in its header.
 func spoil(b []byte) {
 	for i := len(b) / 2; i < min(len(b)/2+8, len(b)); i++ {
 		b[i] ^= 0xa5

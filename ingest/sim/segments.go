@@ -24,20 +24,20 @@ type sealed struct {
 	reader      *segment.Reader
 }
 
-// segmentName is a segment's file name: its index in ten digits of base 36.
+// segmentName returns a segment's file name: its index in ten digits of base 36.
 func segmentName(index uint64) string {
 	s := strconv.FormatUint(index, 36)
 	return "seg_" + strings.Repeat("0", 10-len(s)) + s + ".jss"
 }
 
-// segmentIndex is the index in a segment's file name.
+// segmentIndex returns the index in a segment's file name.
 func segmentIndex(name string) (uint64, bool) {
 	mid := strings.TrimSuffix(strings.TrimPrefix(name, "seg_"), ".jss")
 	index, err := strconv.ParseUint(mid, 36, 64)
 	return index, err == nil && segmentName(index) == name
 }
 
-// clearSegments removes the segments of an earlier run: a Network always begins anew.
+// clearSegments removes the segments of an earlier run: a Network always starts from the beginning.
 func clearSegments(dir string) error {
 	old, err := filepath.Glob(filepath.Join(dir, "seg_*.jss"))
 	if err != nil {
@@ -115,7 +115,7 @@ func toSegment(e *Event) segment.Event {
 	return se
 }
 
-// read is the part of the segment from a seq on, up to the end of the block that holds it.
+// read returns the events of the segment from a seq on, up to the end of its block.
 func (s *sealed) read(from uint64) ([]*entry, error) {
 	i := sort.Search(len(s.blocks), func(i int) bool { return s.blocks[i].MaxSeq >= from })
 	rows, err := s.reader.DecodeBlock(i)

@@ -13,45 +13,45 @@ import (
 	"time"
 )
 
-// ServerConfig configures a Server. The zero value serves the default network on a free port of loopback, with nothing
-// in it and nothing coming: tests push events with Emit.
+// ServerConfig configures a Server. The zero value serves the default network on a free loopback port, without a
+// backlog and without live events: tests add events with Emit.
 type ServerConfig struct {
-	// Network is what the server serves; it belongs to the server from then on. Nil: NewNetwork(NetworkConfig).
+	// Network is the network to serve; the server owns it from then on. Nil: NewNetwork(NetworkConfig).
 	Network *Network
 
-	// NetworkConfig makes the network when Network is nil.
+	// NetworkConfig configures the network if Network is nil.
 	NetworkConfig NetworkConfig
 
-	// Dir is where archive segments (seg_*.jss) are written; those of an earlier run are removed. Empty: a temporary
+	// Dir is the directory of archive segments (seg_*.jss); those of an earlier run are removed. Empty: a temporary
 	// directory, removed by Close.
 	Dir string
 
-	// Addr is what to listen on. Empty: 127.0.0.1:0.
+	// Addr is the address to listen on. Empty: 127.0.0.1:0.
 	Addr string
 
-	// Backlog is how many events NewServer makes and seals into segments. It takes about 3 s per million.
+	// Backlog is the number of events that NewServer generates and seals into segments. A million take about 3 s.
 	Backlog int
 
-	// EventsPerSegment is the size of segments. Zero: 50,000, which seals in a quarter of a second. Real ones hold
+	// EventsPerSegment is the size of segments. Zero: 50,000, which seals in a quarter of a second. Real ones have
 	// several million.
 	EventsPerSegment int
 
-	// Rate is how many events a second Run emits. Zero: none by itself.
+	// Rate is the number of events a second that Run emits. Zero: none.
 	Rate float64
 
-	// Total is when Run and Emit stop, counted with the Backlog. Zero: never.
+	// Total is the number of events, with the Backlog, after which Run and Emit stop. Zero: unlimited.
 	Total int
 
-	// WallClock gives live events the time of the clock instead of spacing them by RatePerSec, and without a Network
-	// and a StartUS puts the backlog right before it. The history then depends on when it was made.
+	// WallClock gives live events the time of the clock instead of spacing them by RatePerSec. Without a Network and a
+	// StartUS the backlog ends just before the start. The history then depends on the time of the run.
 	WallClock bool
 
-	// Lookback is how many events before the tip the live streams go back. A v2 seq cursor below is refused with
-	// CursorTooOld; times, and v1 cursors, are clamped. Zero: all of them.
+	// Lookback is the number of events before the tip that the live streams can replay. A v2 seq cursor before that is
+	// refused with CursorTooOld; times, and v1 cursors, are clamped. Zero: all of them.
 	Lookback int
 
-	// PlanEntries is how many work units a page of planSnapshot holds. Zero: 64, so that a larger archive takes several
-	// pages. Real servers: 100,000.
+	// PlanEntries is the number of work units in a page of planSnapshot. Zero: 64, so that a larger archive takes
+	// several pages. Real servers: 100,000.
 	PlanEntries int
 
 	// NoV2 makes a pure v1 server: no v2 routes, no "cursor" in frames, cursors always in µs.
@@ -60,7 +60,7 @@ type ServerConfig struct {
 	// Faults are in force from the start; SetFaults changes them.
 	Faults Faults
 
-	// Logger gets what goes wrong on the server's side. Nil: nothing is logged.
+	// Logger gets the server's errors. Nil: nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -75,11 +75,11 @@ type Server struct {
 	dir    string
 	tmp    bool
 
-	gen     sync.Mutex // held while events are made
+	gen     sync.Mutex // held while events are generated
 	net     *Network
-	emitted int     // events of the network so far, the backlog included
-	requeue []Event // lost in a crash and read again from the relay
-	failure error   // of sealing; nothing is emitted after it
+	emitted int     // number of events of the network, the backlog included
+	requeue []Event // lost in a crash, and read again from the relay
+	failure error   // of sealing; nothing is emitted afterwards
 
 	faults faultState
 
@@ -91,10 +91,10 @@ type Server struct {
 	closing   chan struct{}
 	closeOnce sync.Once
 	closeErr  error
-	connected atomic.Int64 // subscriptions ever accepted
+	connected atomic.Int64 // number of accepted subscriptions
 }
 
-// NewServer makes the backlog and begins to listen; Run serves.
+// NewServer generates the backlog and listens; Run serves.
 func NewServer(cfg ServerConfig) (*Server, error) {
 	if cfg.Addr == "" {
 		cfg.Addr = "127.0.0.1:0"
@@ -165,36 +165,36 @@ func (s *Server) start() (err error) {
 	return err
 }
 
-// URL is the server's address, http://host:port.
+// URL returns the server's address, http://host:port.
 func (s *Server) URL() string { return "http://" + s.ln.Addr().String() }
 
-// Tip is the seq of the newest event; zero when there is none.
+// Tip returns the seq of the newest event, or zero.
 func (s *Server) Tip() uint64 {
 	_, tip := s.log.bounds()
 	return tip
 }
 
-// Sealed is the last seq that is in the archive.
+// Sealed returns the last seq in the archive.
 func (s *Server) Sealed() uint64 {
 	sealed, _ := s.log.bounds()
 	return sealed
 }
 
-// Connections is how many subscriptions were ever accepted.
+// Connections returns the number of subscriptions ever accepted.
 func (s *Server) Connections() int { return int(s.connected.Load()) }
 
-// Subscribers is how many subscriptions are open.
+// Subscribers returns the number of open subscriptions.
 func (s *Server) Subscribers() int {
 	s.conns.Lock()
 	defer s.conns.Unlock()
 	return len(s.open)
 }
 
-// tick is how often Run emits: a hundredth of a second's events at a time come close to an even stream.
+// tick is the interval of emits: a hundredth of a second approximates an even stream.
 const tick = 10 * time.Millisecond
 
-// Run serves, and emits at the configured rate, until ctx is done or the server is closed. It returns nil then, else
-// what went wrong.
+// Run serves, and emits at the configured rate, until ctx ends or the server is closed. It then returns nil, and
+// otherwise the error.
 func (s *Server) Run(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(s.ln) }()
@@ -225,7 +225,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
-// Err is why the server emits no more, if it is because of a failure of its own.
+// Err returns the error that stopped the server from emitting; nil: none.
 func (s *Server) Err() error {
 	s.gen.Lock()
 	defer s.gen.Unlock()
@@ -235,7 +235,7 @@ func (s *Server) Err() error {
 	return s.failure
 }
 
-// Close ends all connections, in order and with a goodbye, and removes a temporary directory. It may be called again.
+// Close closes all connections with close frames and removes a temporary directory. A second call does nothing.
 func (s *Server) Close() error {
 	s.closeOnce.Do(func() {
 		close(s.closing)
@@ -247,7 +247,7 @@ func (s *Server) Close() error {
 			_ = s.http.Close()
 		}
 		s.wg.Wait()
-		s.gen.Lock() // not while something is being sealed
+		s.gen.Lock() // not during a seal
 		defer s.gen.Unlock()
 		if s.failure == nil {
 			s.failure = errStopped

@@ -35,8 +35,8 @@ func testServer(t testing.TB, cfg ServerConfig) *Server {
 	return s
 }
 
-// follow reads events with the official client until it has seen the seq until, or stop says so. What it gives outlives
-// the client's batches.
+// follow reads events with the official client up to the seq until, or until stop returns true. The result doesn't
+// share memory with the client's batches.
 func follow(t testing.TB, url string, until uint64, opts ...jetstream.Option) (events []Event, errs []error) {
 	t.Helper()
 	opts = append([]jetstream.Option{
@@ -84,7 +84,7 @@ func fromClient(e jetstream.Event) Event {
 	return out
 }
 
-// same compares events as a consumer sees them.
+// same compares events by the fields that a consumer sees.
 func same(a, b Event) bool {
 	return a.Seq == b.Seq && a.TimeUS == b.TimeUS && a.Kind == b.Kind && a.DID == b.DID && a.Rev == b.Rev &&
 		a.Collection == b.Collection && a.Rkey == b.Rkey && a.Operation == b.Operation && a.CID == b.CID &&
@@ -103,7 +103,7 @@ func expectSame(t *testing.T, got, want []Event) {
 	}
 }
 
-// TestOfficialClientReplaysAndFollows is the whole v2 side: archive, cutover, live tail across segment borders.
+// TestOfficialClientReplaysAndFollows tests all of v2: archive, cutover, live tail across segment borders.
 func TestOfficialClientReplaysAndFollows(t *testing.T) {
 	t.Parallel()
 	for _, zstd := range []bool{false, true} {
@@ -131,14 +131,14 @@ func TestRunEmitsAtItsRate(t *testing.T) {
 	t.Parallel()
 	before := time.Now()
 	s := testServer(t, ServerConfig{Backlog: 500, Rate: 20_000, Total: 2000, EventsPerSegment: 600, WallClock: true})
-	dial(t, s, xrpc+"subscribeEvents?cursor=2000") // a reader at the tip while segments are sealed
+	dial(t, s, xrpc+"subscribeEvents?cursor=2000") // a reader at the tip during seals
 	for s.Tip() < 2000 {
 		if time.Since(before) > 10*time.Second {
 			t.Fatalf("tip %d", s.Tip())
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	s.Emit(100) // Total is reached
+	s.Emit(100) // reaches Total
 	got := logged(t, s)
 	if len(got) != 2000 || s.Sealed() < 1700 {
 		t.Fatalf("%d events, sealed to %d", len(got), s.Sealed())
@@ -149,7 +149,7 @@ func TestRunEmitsAtItsRate(t *testing.T) {
 	}
 }
 
-// TestOldEventsLeaveMemory: what is sealed and old leaves memory, and subscribers read it back.
+// TestOldEventsLeaveMemory: old sealed events leave memory, and subscribers read them from segments.
 func TestOldEventsLeaveMemory(t *testing.T) {
 	t.Parallel()
 	nc := NetworkConfig{Seed: 4}

@@ -1,23 +1,23 @@
 package sim
 
-// deadAccount is a deleted account that may still be heard of.
+// deadAccount is a deleted account that may still have late events.
 type deadAccount struct {
 	did   string
 	clock uint16
 }
 
 const (
-	// deadKept is how many deleted accounts may still have a late commit: late means minutes, not months.
+	// deadKept is the number of deleted accounts that may have a late commit: late means minutes, not months.
 	deadKept = 32
 
-	// hiddenShare: when one account in so many is hidden, the next account event shows one again.
+	// hiddenShare: if one account in this many is hidden, the next account event shows one again.
 	hiddenShare = 20
 )
 
 func (n *Network) identityEvent() Event {
 	a := &n.accounts[n.r.n(len(n.accounts))]
 	e := Event{Kind: KindIdentity, DID: a.did}
-	if !n.r.one(10) { // one in ten tells only that something changed
+	if !n.r.one(10) { // one in ten only states that something changed
 		b := append(n.t.b[:0], asciiWords[n.r.n(len(asciiWords))]...)
 		b = append(b, '-')
 		b = appendBase32(b, n.r.u64(), 4)
@@ -26,8 +26,8 @@ func (n *Network) identityEvent() Event {
 	return e
 }
 
-// accountEvent hides an account, shows one again, deletes one, or says once more what is known already, as a move to
-// another host does.
+// accountEvent hides an account, shows one again, deletes one, or repeats a known status, as a move to another host
+// does.
 func (n *Network) accountEvent() Event {
 	switch {
 	case len(n.hidden) > 0 && (n.r.one(3) || len(n.hidden)*hiddenShare > len(n.accounts)):
@@ -63,7 +63,7 @@ func (n *Network) accountEvent() Event {
 	return e
 }
 
-// unhidden chooses an account that is active and not in the middle of a resync; -1 when it meets none.
+// unhidden chooses an account that is active and has no resync in progress; -1 if it finds none.
 func (n *Network) unhidden() int {
 	for range 16 {
 		if i := n.r.n(len(n.accounts)); n.accounts[i].status == "" && !n.accounts[i].busy {
@@ -84,7 +84,7 @@ func (n *Network) deleteAccount(i int) Event {
 	return e
 }
 
-// lateCommit is a commit of an account that is gone, overtaken on its way by the account's end.
+// lateCommit returns a commit of a deleted account that arrives after its deletion.
 func (n *Network) lateCommit() Event {
 	d := n.dead[n.r.n(len(n.dead))]
 	tid := tidOf(n.now, d.clock)

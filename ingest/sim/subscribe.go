@@ -15,15 +15,15 @@ import (
 )
 
 const (
-	// cursorIsTime: a cursor from here on is a time in unix µs, below it a seq. 10^15 µs is in 2001, and no server has
-	// seen 10^15 events.
+	// cursorIsTime: a cursor from this on is a time in unix µs, below it a seq. 10^15 µs is in 2001, and no server has
+	// 10^15 events.
 	cursorIsTime = 1_000_000_000_000_000
 
-	// writeTimeout is how long a subscriber may leave a write of up to flushAt bytes pending before it is dropped, as
-	// on the real server.
+	// writeTimeout is the time after which a subscriber with a pending write of up to flushAt bytes is dropped, as on
+	// the real server.
 	writeTimeout = 5 * time.Second
 
-	// flushAt is the size from which frames are written; several frames share one system call.
+	// flushAt is the size in bytes from which frames are written; several frames share one system call.
 	flushAt = 64 << 10
 
 	// pingEvery keeps idle connections alive through proxies, as on the real server.
@@ -33,13 +33,13 @@ const (
 // subscriber is one open stream.
 type subscriber struct {
 	s      *Server
-	conn   *websocket.Conn // reads, and says goodbye
-	raw    net.Conn        // writes: whole frames, many at a time
+	conn   *websocket.Conn // for reads and the close frame
+	raw    net.Conn        // for writes: whole frames, many at a time
 	cancel context.CancelFunc
 	filter *filter
 	wire   wire
 	cursor uint64 // next seq to send
-	drops  int64  // calls of DropAll before the request came
+	drops  int64  // number of DropAll calls before the request
 	buf    []byte
 }
 
@@ -110,8 +110,8 @@ func (s *Server) subscribeV1(w http.ResponseWriter, r *http.Request) {
 
 var errTooOld = errors.New("sim: cursor too old")
 
-// start resolves the cursor. Without one, and with one in the future, the stream begins behind the tip. clamped says
-// that a time was raised to the floor.
+// start resolves the cursor. Without one, and with one in the future, the stream begins after the tip. clamped reports
+// that a time was raised to the oldest available event.
 func (c *subscriber) start(raw string, v1 bool) (clamped bool, err error) {
 	_, tip := c.s.log.bounds()
 	c.cursor = tip + 1
@@ -152,7 +152,7 @@ func (c *subscriber) start(raw string, v1 bool) (clamped bool, err error) {
 	return clamped, nil
 }
 
-// hijacker keeps the connection that the websocket takes over.
+// hijacker keeps the connection that the websocket hijacks.
 type hijacker struct {
 	http.ResponseWriter
 	conn net.Conn
@@ -164,7 +164,7 @@ func (h *hijacker) Hijack() (conn net.Conn, rw *bufio.ReadWriter, err error) {
 	return conn, rw, err
 }
 
-// serve upgrades the connection and sends until one side ends it.
+// serve upgrades the connection and sends events until one side closes it.
 func (c *subscriber) serve(w http.ResponseWriter, r *http.Request, protocols []string, first []byte) {
 	h := &hijacker{ResponseWriter: w}
 	conn, err := websocket.Accept(h, r, &websocket.AcceptOptions{InsecureSkipVerify: true, Subprotocols: protocols})
@@ -183,7 +183,7 @@ func (c *subscriber) serve(w http.ResponseWriter, r *http.Request, protocols []s
 	}
 	defer c.s.leave(c)
 	if c.drops != c.s.drops.Load() {
-		return // DropAll came between the request and join, which DropAll does not see
+		return // DropAll ran between the request and join, and missed this subscriber
 	}
 	if c.wire.v1() {
 		go c.discard(ctx)
@@ -198,7 +198,7 @@ func (c *subscriber) serve(w http.ResponseWriter, r *http.Request, protocols []s
 	}
 }
 
-// discard reads what a v1 client sends: option updates, which this server doesn't follow.
+// discard reads and drops messages of a v1 client: option updates, which this server doesn't support.
 func (c *subscriber) discard(ctx context.Context) {
 	defer c.cancel()
 	for {
@@ -236,7 +236,7 @@ func (c *subscriber) run(ctx context.Context) error {
 	}
 }
 
-// send puts one event into the buffer, or on the wire.
+// send appends one event to the buffer and may write it.
 func (c *subscriber) send(ctx context.Context, e *entry) error {
 	c.cursor = e.Seq + 1
 	if c.wire.v1() && (e.Kind == KindSync || e.Resync) || !c.filter.wants(&e.Event) {

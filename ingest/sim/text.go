@@ -1,7 +1,7 @@
 package sim
 
-// asciiWords make handles, hosts and tags; text mixes in words of other scripts, so that byte offsets, character counts
-// and JSON escapes all differ from each other somewhere.
+// asciiWords make handles, hosts and tags; text also has words of other scripts, so that byte offsets, character counts
+// and JSON escapes differ from each other.
 var asciiWords = [...]string{
 	"river", "garden", "signal", "paper", "winter", "copper", "lantern", "orbit", "meadow", "harbor", "violet", "thunder",
 	"pixel", "quartz", "saddle", "timber", "velvet", "walnut", "anchor", "breeze", "canyon", "desert", "ember", "falcon",
@@ -40,14 +40,14 @@ func appendText(b []byte, r *rng, n int) []byte {
 	return b
 }
 
-// webHosts are what posts link to, most popular first.
+// webHosts are the hosts that posts link to, most popular first.
 var webHosts = [...]string{
 	"www.youtube.com", "bsky.app", "www.nytimes.com", "www.theguardian.com", "github.com", "youtu.be", "media.tenor.com",
 	"www.washingtonpost.com", "apnews.com", "www.bbc.co.uk", "en.wikipedia.org", "www.twitch.tv", "open.spotify.com",
 	"example.com", "news.example.org", "blog.example.net:8443",
 }
 
-// appendURL writes the address of a page. Hosts and pages are both skewed, so that some pages are linked to many times.
+// appendURL writes the address of a page. Hosts and pages are both skewed, so that some pages have many links.
 func appendURL(b []byte, r *rng) []byte {
 	host := r.zipf(len(webHosts))
 	page := r.zipf(4096)
@@ -64,7 +64,7 @@ func appendURL(b []byte, r *rng) []byte {
 	return b
 }
 
-// oddURLs need normalising, or are links of a rarer scheme, or look like links and aren't.
+// oddURLs need normalising, are links of a rare scheme, or look like links but aren't.
 var oddURLs = [...]string{
 	"HTTP://EXAMPLE.COM/",
 	"https://Example.COM:443/%7Euser/./a/../b%2fc?x=%41&y=%c3%a9#Frag%2A",

@@ -31,7 +31,7 @@ func tidString(tid uint64) string {
 	return string(appendTID(s[:0], tid))
 }
 
-// newDID makes a DID: did:plc for 99 in 100 accounts, as on the network did:web is rare, else did:web.
+// newDID returns a DID: did:plc for 99 in 100 accounts, else did:web, which is rare on the network.
 func newDID(r *rng) string {
 	if r.one(100) {
 		b := append([]byte("did:web:"), words[r.n(len(asciiWords))]...)
@@ -57,7 +57,7 @@ var cidPrefix = [4]byte{0x01, 0x71, 0x12, 0x20}
 
 var cidBase32 = base32.NewEncoding(plcAlphabet).WithPadding(base32.NoPadding)
 
-// cidOf is the CID of a record's bytes in its usual text form: "b" and 58 characters of base32.
+// cidOf returns the CID of a record's bytes in its usual text form: "b" and 58 characters of base32.
 func cidOf(block []byte) string {
 	return cidText(sha256.Sum256(block))
 }
@@ -72,8 +72,8 @@ func cidText(sum [32]byte) string {
 	return string(s[:])
 }
 
-// fakeHash fills 32 bytes for the CIDs of things that the simulation never holds: blobs, and posts from before its
-// time.
+// fakeHash returns 32 bytes for the CIDs of content that the simulation doesn't have: blobs, and posts from before its
+// start.
 func fakeHash(r *rng) (sum [32]byte) {
 	for i := 0; i < len(sum); i += 8 {
 		v := r.u64()

@@ -127,7 +127,7 @@ func (c *conn) event1() (Event, error) {
 	return e, nil
 }
 
-// onV1 is what of the events the v1 wire carries.
+// onV1 returns the events that the v1 wire has.
 func onV1(events []Event, noCursor bool, keep func(Event) bool) []Event {
 	var out []Event
 	for _, e := range events {
@@ -151,7 +151,7 @@ func TestV1(t *testing.T) {
 	tests := map[string]struct {
 		noV2  bool
 		query string
-		from  int // index in events
+		from  int // start index in events
 		keep  func(Event) bool
 	}{
 		"plain from the start, by seq": {query: "cursor=1"},

@@ -1,4 +1,4 @@
-// The pages about the API: forms ask, streams are listened to, and the code that stands there runs.
+// The pages about the API: forms send queries, streams can be opened, and the displayed code runs.
 import assert from 'node:assert/strict'
 import { execFile, spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -12,7 +12,7 @@ import { ask, picture, popular, views, visit } from './browser.js'
 const run = promisify(execFile)
 const client = fileURLToPath(new URL('../../../client/ts', import.meta.url))
 
-/** The methods, as the list of them has them. */
+/** The methods on the list page. */
 async function methods() {
   let all
   await visit(views.desktop, async (page) => {
@@ -23,7 +23,7 @@ async function methods() {
   return all
 }
 
-test('a form asks, and its answer is the one that a program gets', () => visit(views.desktop, async (page) => {
+test('a form shows the answer that a program gets', () => visit(views.desktop, async (page) => {
   const { subject, source } = await popular()
   await page.goto('/api')
   await page.locator('a[href="/api/dev.weft.links.getBacklinks"]').click()
@@ -38,7 +38,7 @@ test('a form asks, and its answer is the one that a program gets', () => visit(v
   assert.equal(await page.locator('#f-subject').inputValue(), subject)
 }))
 
-test('a form asks without scripts too, and with a body', () => visit(views.phone, async (page) => {
+test('a form works without scripts, and with a body', () => visit(views.phone, async (page) => {
   await page.goto('/api/dev.weft.links.batchCounts')
   await page.locator('.try-it button[type=submit]').click()
   const { counts } = JSON.parse(await page.locator('#answer pre').innerText())
@@ -46,7 +46,7 @@ test('a form asks without scripts too, and with a body', () => visit(views.phone
 }, { javaScriptEnabled: false }))
 
 for (const stream of ['events', 'subscribe']) {
-  test(`/${stream} is listened to, and no longer`, () => visit(views.desktop, async (page) => {
+  test(`/${stream} can be opened and closed`, () => visit(views.desktop, async (page) => {
     await page.goto(`/api/${stream}?wantedSources=app.bsky.feed.like%3Asubject.uri`)
     if (stream === 'subscribe') await page.locator('#f-instant').selectOption('true')
     const button = page.locator('[data-listen]')
@@ -63,14 +63,14 @@ for (const stream of ['events', 'subscribe']) {
   }))
 }
 
-test('what is wrong with a stream is said', () => visit(views.desktop, async (page) => {
+test('an error of a stream is shown', () => visit(views.desktop, async (page) => {
   await page.goto('/api/events')
   await page.locator('#f-cursor').fill('999999999999')
   await page.locator('[data-listen]').click()
   await page.waitForFunction(() => document.querySelector('[data-heard]').innerText.includes('cursor'))
 }, { expected: /400|EventSource/ }))
 
-test('the code of every method does what it says', async () => {
+test('the code of every method runs', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'weft-code-'))
   try {
     const programs = []
@@ -83,7 +83,7 @@ test('the code of every method does what it says', async () => {
         programs.push({ name, endless, curl: endless ? '' : await code('curl'), ts: await code('TypeScript') })
       })
     }
-    // TypeScript is compiled as in a project of somebody's.
+    // TypeScript is compiled as in a user's project.
     mkdirSync(join(dir, 'node_modules', '@weft'), { recursive: true })
     symlinkSync(client, join(dir, 'node_modules', '@weft', 'client'))
     writeFileSync(join(dir, 'package.json'), '{"type":"module"}')
@@ -107,7 +107,7 @@ test('the code of every method does what it says', async () => {
   }
 })
 
-/** Waits for a program that never ends to say something. */
+/** Waits for output of a program that never ends. */
 async function firstLine(command, args) {
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   try {

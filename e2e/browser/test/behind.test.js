@@ -1,12 +1,12 @@
-// An index that is not up to date says so on every page: no event read yet, behind a network that goes on, and in the middle of an
-// archive. One whose network is silent is up to date.
+// Every page of an index that is behind has a notice: no event read yet, behind a live network, and in the middle of an
+// archive. An index of a silent network is up to date.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { accessible, ask, first, fits, picture, q, views, visit } from './browser.js'
 import { build } from './server.js'
 
-// How the upstream is started, when the pages are looked at, by what /status says, what the notice of all pages says, and the heading
-// of the status. The silent one is last: weft waits for half a minute before it believes the silence.
+// For each state: arguments of the upstream, the condition of /status, the notice of all pages, and the heading
+// of the status page. The silent one is last: weft waits for half a minute before it trusts the silence.
 const old = /2026-01-01 \d\d:\d\d UTC, \d+ days ago/
 const states = {
   unreachable: { args: null, ready: () => true, title: 'No event read yet:', text: /read no event/, heading: 'No event read yet' },
@@ -25,7 +25,7 @@ before(async () => {
 })
 after(() => programs?.stop())
 
-/** The weft of a state, once it is in it, with the address of something that is linked to, if anything is. */
+/** The weft of a state, once it has reached it, with the address of a target with links, if there is one. */
 async function settled(state) {
   while (!state.target) {
     const status = await ask('/status', state.at)
@@ -36,7 +36,7 @@ async function settled(state) {
   return state
 }
 
-/** Opens pages of a state, and sees that they show the notice; on the page of the status, the heading says it. */
+/** Opens pages of a state, and checks that they show the notice; the status page has it as its heading. */
 async function look(page, state, each) {
   const { at, target, title, text, heading } = await settled(state)
   for (const [name, address] of Object.entries({ home: '/', explore: `/links/all?target=${q(target)}`, top: '/xrpc/dev.weft.links.getTop', status: '/status' })) {
@@ -74,7 +74,7 @@ for (const [name, state] of Object.entries(states)) {
   }, { javaScriptEnabled: false, at: state.at }))
 }
 
-test('the first page of a late index shows the newest links that were read, and how late they are', async () => {
+test('the first page of a late index shows the newest links read and their age', async () => {
   const { at } = await settled(states.late)
   await visit(views.phone, async (page) => {
     await page.goto('/')
@@ -85,7 +85,7 @@ test('the first page of a late index shows the newest links that were read, and 
   }, { at })
 })
 
-test('the page of what is linked to most says up to when a late index has read', async () => {
+test('the most linked page of a late index shows the time of its newest event', async () => {
   const { at } = await settled(states.late)
   await visit(views.phone, async (page) => {
     await page.goto(`${at}/xrpc/dev.weft.links.getTop`)
@@ -93,7 +93,7 @@ test('the page of what is linked to most says up to when a late index has read',
   }, { at })
 })
 
-test('the status page says what weft does with its upstream', async () => {
+test('the status page shows the state of the upstream', async () => {
   for (const [state, says] of [
     [states.unreachable, /(Not connected|Connecting) to[^]*No connection since [^]*: /],
     [states['catching-up'], /Replaying[^]*reads the past events of this server first/],
@@ -107,7 +107,7 @@ test('the status page says what weft does with its upstream', async () => {
   }
 })
 
-test('the first page of an empty index says what it waits for', async () => {
+test('the first page of an empty index names its wait', async () => {
   for (const [state, lag, says] of [[states.unreachable, /^unknown$/, /^No link arrives now/], [states.silent, /^\d/, /^No link has arrived yet/]]) {
     const { at } = await settled(state)
     await visit(views.phone, async (page) => {
@@ -119,7 +119,7 @@ test('the first page of an empty index says what it waits for', async () => {
   }
 })
 
-test('the status page shows how far a replay is', async () => {
+test('the status page shows the progress of a replay', async () => {
   const { at } = await settled(states['catching-up'])
   await visit(views.phone, async (page) => {
     await page.goto('/status')

@@ -1,5 +1,5 @@
-// What all tests of the pages share: a browser that keeps to itself, pages that watch what they load and say, and an index to look
-// at, the demo at WEFT_URL.
+// Shared code of the page tests: an isolated browser, pages that record their requests and console messages, and an index,
+// the demo at WEFT_URL.
 import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -29,7 +29,7 @@ before(async () => {
 })
 after(() => browser?.close())
 
-/** How a page is looked at: without motion, for what moves has no colour that could be measured. */
+/** Views of a page: without motion, because the colour of a moving element can't be measured. */
 export const views = {
   desktop: { viewport: { width: 1280, height: 900 }, colorScheme: 'light', reducedMotion: 'reduce' },
   dark: { viewport: { width: 1280, height: 900 }, colorScheme: 'dark', reducedMotion: 'reduce' },
@@ -37,9 +37,9 @@ export const views = {
 }
 
 /**
- * Opens a tab, lets `look` use it, and then sees that the page kept its manners: no error in the console, no request to anywhere
- * else. `expected` names messages that are part of the test, such as the browser's own about a 404, and `elsewhere` another origin
- * that the test itself serves. `at` is a weft of the test's own.
+ * Opens a tab, lets `look` use it, and then checks the page: no error in the console, no request to another
+ * origin. `expected` matches messages that are part of the test, such as the browser's own about a 404, and `elsewhere` is another origin
+ * that the test itself serves. `at` is the test's own weft.
  */
 export async function visit(view, look, { javaScriptEnabled = true, expected = /^$/, elsewhere, at = base } = {}) {
   const context = await browser.newContext({ ...view, javaScriptEnabled, baseURL: at })
@@ -61,12 +61,12 @@ export async function visit(view, look, { javaScriptEnabled = true, expected = /
   }
 }
 
-/** Takes a picture of the whole page, for people to look at afterwards. */
+/** Takes a screenshot of the whole page, for people. */
 export async function picture(page, name) {
   await page.screenshot({ path: fileURLToPath(new URL(`${name}.png`, screenshots)), fullPage: true, animations: 'disabled' })
 }
 
-/** Sees that axe finds nothing serious: all that keeps somebody from reading or using the page. */
+/** Checks that axe finds no serious problem, which would keep people from reading or using the page. */
 export async function accessible(page) {
   await page.evaluate(axe) // as the browser's own, so that the page's policy doesn't forbid it
   const found = await page.evaluate(async () => (await window.axe.run()).violations)
@@ -74,14 +74,14 @@ export async function accessible(page) {
   assert.deepEqual(serious.map((v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.html).slice(0, 3).join(' | ')}`), [])
 }
 
-/** Sees that nothing sticks out at the side. */
+/** Checks that the page doesn't overflow horizontally. */
 export async function fits(page) {
   const wide = await page.evaluate(() => document.documentElement.scrollWidth)
   const room = page.viewportSize().width
   assert.ok(wide <= room, `the page is ${wide} pixels wide, the window ${room}`)
 }
 
-/** Asks the API, as a program does. */
+/** Queries the API, as a program does. */
 export async function ask(path, at = base) {
   const res = await fetch(at + path, { headers: { Accept: 'application/json' } })
   assert.equal(res.status, 200, `${path}: ${res.status}`)
@@ -89,7 +89,7 @@ export async function ask(path, at = base) {
 }
 
 let found
-/** A post that many like, and who likes it: of the demo's first events. */
+/** A post with many likes, and an account that likes it, from the demo's first events. */
 export function popular() {
   return (found ??= search())
 }
@@ -117,13 +117,13 @@ async function search() {
   return { subject, source, author: subject.split('/')[2] }
 }
 
-/** A post that replies to another: it links, and says something where the demo keeps what records say. */
+/** A reply to a post: it has a link, and text if the demo stores the content of records. */
 export const linking = () => first('app.bsky.feed.post:reply.parent.uri', async ({ did, collection, rkey }) => {
   const { links } = await ask(`/xrpc/dev.weft.links.getRecordLinks?did=${did}&collection=${collection}&rkey=${rkey}`)
   return links.length > 0 && `at://${did}/${collection}/${rkey}`
 })
 
-/** A web page that is linked to, by another address: with http. */
+/** Another address, with http, of a web page with links. */
 export const elsewhere = () => first('app.bsky.feed.post:embed.external.uri', async ({ added }) => {
   const { subject } = added?.find((l) => l.subject.startsWith('https://')) ?? {}
   if (!subject) return ''
@@ -133,7 +133,7 @@ export const elsewhere = () => first('app.bsky.feed.post:embed.external.uri', as
   return Object.keys(links).length > 0 && Object.keys(there.links).length === 0 && { subject, other }
 })
 
-/** What `of` makes of the first event of a source for which it makes anything. */
+/** The first result of `of` for an event of a source. */
 export async function first(source, of, at = base) {
   const stop = new AbortController()
   const res = await fetch(`${at}/events?cursor=1&wantedSources=${encodeURIComponent(source)}`, { signal: stop.signal })

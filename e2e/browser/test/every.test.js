@@ -1,4 +1,4 @@
-// Every page, on a desk, in the dark and on a phone: it shows, keeps its manners, fits, and can be read by everybody.
+// Every page, on a desktop, in dark mode and on a phone: it renders without errors, fits, and is accessible.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { accessible, elsewhere, fits, linking, picture, popular, q, views, visit } from './browser.js'

@@ -1,4 +1,4 @@
-// From a target to who links to it, forwards and back again.
+// From a target to its links, forwards and back.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ask, elsewhere, linking, picture, popular, q, views, visit } from './browser.js'
@@ -36,7 +36,7 @@ test('pages go forwards and back', () => visit(views.desktop, async (page) => {
   assert.equal(await page.locator('a[rel=prev]').count(), 0)
 }))
 
-test('each row leads to the thing itself, in the apps that know it', () => visit(views.desktop, async (page) => {
+test('each row links to the record in apps', () => visit(views.desktop, async (page) => {
   await page.goto(list)
   const rows = page.locator('.linkers li')
   assert.ok(await rows.count() > 0)
@@ -45,7 +45,7 @@ test('each row leads to the thing itself, in the apps that know it', () => visit
   assert.match(await page.locator('#list').innerText(), /^[\d,]+ likes? /)
 }))
 
-test('without scripts, a record has what it says and what it links to', () => visit(views.phone, async (page) => {
+test('without scripts, a record shows its content and its links', () => visit(views.phone, async (page) => {
   const uri = await linking()
   const [did, collection, rkey] = uri.slice('at://'.length).split('/')
   const { links, value } = await ask(`/xrpc/dev.weft.links.getRecordLinks?did=${did}&collection=${collection}&rkey=${rkey}&hydrate=true`)
@@ -60,7 +60,7 @@ test('without scripts, a record has what it says and what it links to', () => vi
   assert.ok((await page.locator('.record pre').innerText()).includes(JSON.stringify(value.createdAt)))
 }, { javaScriptEnabled: false }))
 
-test('an address leads to the one that is linked', () => visit(views.phone, async (page) => {
+test('an address without links leads to the one with links', () => visit(views.phone, async (page) => {
   const { subject, other } = await elsewhere()
   await page.goto(`/links/all?target=${q(other)}`)
   const link = page.locator('section:has(#nearby) tbody a', { hasText: subject }).first()
@@ -82,7 +82,7 @@ test('with the keyboard, a row opens without a mouse', () => visit(views.desktop
   assert.notEqual(outline, 'none')
 }))
 
-test('the same address is JSON for everybody else', async () => {
+test('the same address is JSON for other clients', async () => {
   const a = await ask(list)
   assert.equal(a.records.length, 10)
 })

@@ -1,4 +1,4 @@
-// Feeds and badges: what other programs and other sites' pages show of weft.
+// Feeds and badges, as other programs and other sites' pages show them.
 import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
 import { test } from 'node:test'
@@ -29,7 +29,7 @@ test('a badge shows on a page of another site, which is isolated from all others
   const { subject, source } = await popular()
   const badge = `${base}/badge.svg?subject=${encodeURIComponent(subject)}&source=${source}&label=likes`
   const site = createServer((_, res) => {
-    // Such a page loads only what says that it may be shown by others.
+    // Such a page loads only resources that allow embedding.
     res.writeHead(200, { 'Content-Type': 'text/html', 'Cross-Origin-Embedder-Policy': 'require-corp', 'Cross-Origin-Opener-Policy': 'same-origin' })
     res.end(`<!doctype html><html lang=en><title>Elsewhere</title><link rel=icon href="data:,"><p>My post has <img id=badge alt=likes src="${badge}"></p>`)
   })

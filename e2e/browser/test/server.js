@@ -1,4 +1,4 @@
-// A weft of the test's own that follows an upstream which is silent, late or in the middle of its archive: e2e/browser/upstream.
+// The test's own weft, whose upstream (e2e/browser/upstream) is silent, late or in the middle of its archive.
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -13,7 +13,7 @@ const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !n
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 
-/** Builds the two programs. `follow` starts both, and `stop` ends what was started. */
+/** Builds the two programs. `follow` starts both, and `stop` ends them. */
 export async function build() {
   const dir = await mkdtemp(join(tmpdir(), 'weft-browser-'))
   await promisify(execFile)('go', ['build', '-o', dir + '/', './cmd/weft', './e2e/browser/upstream'], { cwd: root })
@@ -30,7 +30,7 @@ export async function build() {
     ended.then(([code]) => reject(new Error(`${name} ended with code ${code}`)), reject)
   })
   return {
-    /** Starts an upstream with `args` and a weft that follows it, or, without `args`, one that follows nothing that is there. */
+    /** Starts an upstream with `args` and a weft that follows it or, without `args`, a weft whose upstream doesn't exist. */
     async follow(name, args) {
       const upstream = args ? await start('upstream', args, /^http:.*/) : 'http://127.0.0.1:1'
       return start('weft', [

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ask, views, visit } from './browser.js'
 
-test('the status page renews itself, and says what the API says', () => visit(views.desktop, async (page) => {
+test('the status page refreshes and agrees with the API', () => visit(views.desktop, async (page) => {
   await page.goto('/status')
   const links = () => page.locator('.facts div', { hasText: 'Links made by active accounts' }).locator('.value').innerText()
   const first = await links()

@@ -1,4 +1,4 @@
-// The page of what is linked to most: it is found from the first page, and its numbers are those of the lists.
+// The page of the most linked targets: the first page links to it, and its numbers equal those of the lists.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { accessible, ask, fits, picture, views, visit } from './browser.js'
@@ -6,7 +6,7 @@ import { accessible, ask, fits, picture, views, visit } from './browser.js'
 const path = '/xrpc/dev.weft.links.getTop'
 
 for (const [name, view] of Object.entries(views)) {
-  test(`what is linked to most, ${name}`, () => visit(view, async (page) => {
+  test(`the most linked targets, ${name}`, () => visit(view, async (page) => {
     await page.goto('/')
     await page.locator(`a[href^="${path}"]`).first().click()
     await page.waitForSelector('.ranked tbody tr')
@@ -26,7 +26,7 @@ for (const [name, view] of Object.entries(views)) {
   }))
 }
 
-test('what is linked to most leads to the links that were counted, without scripts too', () => visit(views.desktop, async (page) => {
+test('the most linked targets lead to the counted links, also without scripts', () => visit(views.desktop, async (page) => {
   await page.goto(path)
   const row = page.locator('.ranked tbody tr').first()
   const shown = Number((await row.locator('td.num').innerText()).replaceAll(',', ''))

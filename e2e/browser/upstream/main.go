@@ -1,5 +1,5 @@
 // Command upstream serves a synthetic network on loopback whose times begin in January 2026, for the pages of an index
-// that is not up to date. It prints its URL, and ends with its standard input.
+// that is behind. It prints its URL, and ends when its standard input ends.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 	"weft.dev/weft/ingest/sim"
 )
 
-// eventsPerSegment makes an archive of many small segments, which is long to read with a pace.
+// eventsPerSegment makes an archive of many small segments, so that a paced replay takes long.
 const eventsPerSegment = 500
 
 func main() {

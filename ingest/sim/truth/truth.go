@@ -1,5 +1,5 @@
-// Package truth says what an index must hold after the events of the synthetic network: it turns them into events of
-// the store without the ingest between, for tests and benchmarks.
+// Package truth computes the expected content of an index from the events of the synthetic network: it converts them to
+// events of the store without ingest, for tests and benchmarks.
 package truth
 
 import (
@@ -12,7 +12,7 @@ import (
 	"weft.dev/weft/ingest/sim"
 )
 
-// Reader turns events of the network into events of the store. The zero Reader is ready.
+// Reader converts events of the network to events of the store. The zero Reader is ready.
 type Reader struct{ x *extract.Extractor }
 
 var ops = map[string]db.Op{sim.OpCreate: db.OpCreate, sim.OpUpdate: db.OpUpdate, sim.OpDelete: db.OpDelete}
@@ -22,7 +22,7 @@ var statuses = map[string]db.Status{
 	sim.StatusTakendown: db.StatusTakendown, sim.StatusDeleted: db.StatusDeleted,
 }
 
-// Event turns an event; ok is false for one that concerns no index.
+// Event converts an event; ok is false for one that doesn't affect an index.
 func (r *Reader) Event(e sim.Event) (out apply.Event, ok bool, err error) {
 	out = apply.Event{Seq: e.Seq, TimeUS: e.TimeUS, DID: e.DID, Rev: e.Rev, Collection: e.Collection, Rkey: e.Rkey}
 	switch e.Kind {
@@ -59,7 +59,7 @@ func (r *Reader) Event(e sim.Event) (out apply.Event, ok bool, err error) {
 	return out, true, nil
 }
 
-// Events makes the first n events of a network that concern an index.
+// Events returns the first n events of a network that affect an index.
 func Events(cfg sim.NetworkConfig, n int) ([]apply.Event, error) {
 	network := sim.NewNetwork(cfg)
 	events := make([]apply.Event, 0, n)
@@ -75,13 +75,13 @@ func Events(cfg sim.NetworkConfig, n int) ([]apply.Event, error) {
 	return events, nil
 }
 
-// Model is what an index must hold that has followed a server from a sequence number to its tip.
+// Model returns the expected content of an index that has followed a server from a sequence number to its tip.
 func Model(s *sim.Server, from uint64) (*dbtest.Model, error) {
 	m := &dbtest.Model{}
 	r := Reader{}
 	err := s.Replay(from, func(e sim.Event) error {
 		out, _, err := r.Event(e)
-		m.Apply(out) // one that concerns no index still moves the clock
+		m.Apply(out) // an event that doesn't affect an index still moves the clock
 		return err
 	})
 	return m, err
