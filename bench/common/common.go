@@ -1,4 +1,4 @@
-// Package common is what programs that measure weft share.
+// Package common is the shared code of the programs that measure weft.
 package common
 
 import (
@@ -40,7 +40,7 @@ func Build(ctx context.Context, dir string) (weft string, err error) {
 	return weft, nil
 }
 
-// Run runs a program to its end, and answers the peak of its resident set, in KiB; 0 where there is no /proc.
+// Run runs a program to its end and returns its peak resident set in KiB; 0 without /proc.
 func Run(cmd *exec.Cmd) (peak int64, err error) {
 	if err := cmd.Start(); err != nil {
 		return 0, err
@@ -53,7 +53,7 @@ func Run(cmd *exec.Cmd) (peak int64, err error) {
 	return <-peaks, err
 }
 
-// Fill makes an index of simulated events, one account for every 20 links.
+// Fill makes an index of simulated events, with one account for every 20 links.
 func Fill(ctx context.Context, data string, links int64, bodies bool) error {
 	cfg := db.Config{Dir: data}
 	if bodies {
@@ -85,8 +85,8 @@ func Fill(ctx context.Context, data string, links int64, bodies bool) error {
 	return errors.Join(ctx.Err(), s.Close())
 }
 
-// peakRSS reads the peak of a process's resident set from /proc while it runs, in KiB; 0 where there is no /proc. What
-// the system says of a child after its end begins with the parent's own.
+// peakRSS reads the peak resident set of a running process from /proc, in KiB; 0 without /proc. The figure that the
+// system reports for an ended child starts at the parent's own.
 func peakRSS(pid int, done <-chan struct{}) (peak int64) {
 	for ticker := time.NewTicker(20 * time.Millisecond); ; {
 		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

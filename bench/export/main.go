@@ -1,4 +1,4 @@
-// Command export measures weft export: links a second, bytes a link and peak memory, of the program itself.
+// Command export measures weft export: links a second, bytes per link and peak memory of the process.
 package main
 
 import (
@@ -36,8 +36,8 @@ func runCommand(ctx context.Context) error {
 	cmd := &cli.Command{
 		Name: "export", Usage: "measure weft export", Description: description, HideHelpCommand: true,
 		Flags: []cli.Flag{
-			&cli.Int64Flag{Name: "links", Usage: "how many links to make", Value: 1_000_000, Destination: &links},
-			&cli.StringFlag{Name: "data", Usage: "a data `DIRECTORY` to make, or one that exists (default: a temporary one)",
+			&cli.Int64Flag{Name: "links", Usage: "number of links to generate", Value: 1_000_000, Destination: &links},
+			&cli.StringFlag{Name: "data", Usage: "a new or existing data `DIRECTORY` (default: a temporary one)",
 				Destination: &data},
 			&cli.BoolFlag{Name: "bodies", Usage: "keep and export bodies", Destination: &bodies},
 		},
@@ -118,7 +118,7 @@ func export(name, stdout, out string, cmd *exec.Cmd) error {
 	return nil
 }
 
-// measured is how many links came out, and in how many bytes.
+// measured returns the number of exported links and their bytes.
 func measured(stdout, out string) (links, bytes int64, err error) {
 	if out == "" {
 		return lines(stdout)
@@ -138,7 +138,7 @@ func measured(stdout, out string) (links, bytes int64, err error) {
 	return list.Links, bytes, err
 }
 
-// lines counts the lines of a file, and its bytes.
+// lines returns the number of lines of a file and its bytes.
 func lines(path string) (lines, size int64, err error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -36,17 +36,17 @@ import (
 
 var (
 	rate   = flag.Int("rate", 1000, "events a second")
-	length = flag.Duration("for", time.Minute, "how long is measured")
-	sync   = flag.Duration("sync", time.Second, "how often the primary uploads")
-	every  = flag.Duration("every", 250*time.Millisecond, "how often the follower looks")
+	length = flag.Duration("for", time.Minute, "duration of the measurement")
+	sync   = flag.Duration("sync", time.Second, "upload interval of the primary")
+	every  = flag.Duration("every", 250*time.Millisecond, "poll interval of the follower")
 	seal   = flag.Int("seal", 2<<20,
-		"bytes in memory from which the primary seals a segment; small, so that some come within the measurement")
+		"bytes in memory from which the primary seals a segment; small, so that it seals some during the measurement")
 	file    = flag.Bool("file", false, "replicate to a directory")
-	follow  = flag.String("follow", "", "be the follower, in this directory")
-	ymlFlag = flag.String("config", "", "of the replica, for the follower")
+	follow  = flag.String("follow", "", "run as the follower, in this directory")
+	ymlFlag = flag.String("config", "", "config of the replica, for the follower")
 )
 
-// batchEvery is how often the primary commits, as the live stream does.
+// batchEvery is the interval of commits at the primary, as of the live stream.
 const batchEvery = 100 * time.Millisecond
 
 func main() {
@@ -58,7 +58,7 @@ func main() {
 	common.Main("follow", do)
 }
 
-// seen is when the follower's queries saw a log row: "SEQ MICROSECONDS" on its output.
+// seen is the time at which the follower's queries show a log row: "SEQ MICROSECONDS" on its output.
 type seen struct {
 	seq uint64
 	us  int64
@@ -136,7 +136,7 @@ func measure(ctx context.Context) error {
 	return nil
 }
 
-// startS3 starts the S3 server that the tests use, in this process.
+// startS3 starts the S3 server of the tests in this process.
 func startS3() (endpoint string, stop func(), err error) {
 	objects := s3mem.New()
 	if err := objects.CreateBucket("bucket"); err != nil {
@@ -146,7 +146,7 @@ func startS3() (endpoint string, stop func(), err error) {
 	return s.URL, s.Close, nil
 }
 
-// write commits the events at the rate, and has a follower see them.
+// write commits the events at the rate while a follower follows.
 func write(ctx context.Context, c config.Config, dir string, events []apply.Event, to, yml string) (committed,
 	saw []seen,
 	err error) {
@@ -220,7 +220,7 @@ func write(ctx context.Context, c config.Config, dir string, events []apply.Even
 	}
 	saw = f.until(store.Seq())
 	work := store.Work()
-	fmt.Printf("%d segments sealed and %d merged by the primary meanwhile\n", work.Seals, work.Merges)
+	fmt.Printf("%d segments sealed and %d compacted by the primary meanwhile\n", work.Seals, work.Merges)
 	return committed, saw, nil
 }
 
@@ -250,14 +250,14 @@ func startFollower(ctx context.Context, dir, yml string) (*follower, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	if !f.lines.Scan() { // it shows something
+	if !f.lines.Scan() { // it serves a state
 		f.stop()
-		return nil, errors.New("the follower ended before it showed anything")
+		return nil, errors.New("the follower ended before it served anything")
 	}
 	return f, nil
 }
 
-// until reads what the follower saw, up to a log row.
+// until reads the follower's times up to a log row.
 func (f *follower) until(seq uint64) (saw []seen) {
 	for f.lines.Scan() {
 		var s seen
@@ -277,7 +277,7 @@ func (f *follower) stop() {
 	_ = f.cmd.Wait()
 }
 
-// report prints how long it took until each commit was seen.
+// report prints the time from each commit until the follower shows it.
 func report(committed, saw []seen) {
 	var lags []time.Duration
 	unseen := 0
@@ -298,7 +298,7 @@ func report(committed, saw []seen) {
 	load, _ := os.ReadFile("/proc/loadavg")
 	fmt.Printf("load %s", load)
 	if len(lags) == 0 {
-		fmt.Println("nothing was seen")
+		fmt.Println("the follower served no row")
 		return
 	}
 	at := func(share float64) time.Duration {

@@ -19,7 +19,7 @@ import (
 	"weft.dev/weft/ingest/sim/truth"
 )
 
-// source makes events that a network of accounts makes.
+// source generates events of a synthetic network.
 type source struct {
 	network *sim.Network
 	reader  truth.Reader
@@ -38,8 +38,7 @@ func (s *source) batch(n int) (batch []apply.Event, err error) {
 	return batch, nil
 }
 
-// childMain is a part in a process of its own. With a pace that is meant to be killed, it says each commit's newest log
-// row.
+// childMain runs a part in its own process. At a pace that ends with a kill, it prints each commit's newest log row.
 func childMain(ctx context.Context, text string) (err error) {
 	var p part
 	if err := json.Unmarshal([]byte(text), &p); err != nil {
@@ -77,7 +76,7 @@ func childMain(ctx context.Context, text string) (err error) {
 	}
 	var r result
 	events := &source{network: sim.NewNetwork(sim.NetworkConfig{Accounts: int(max(p.Links/20, 20_000))})}
-	if cursor := s.Cursor("bench"); cursor > 0 { // after a kill: on from there
+	if cursor := s.Cursor("bench"); cursor > 0 { // after a kill: resume there
 		for {
 			e := events.network.Next()
 			if e.Seq >= cursor {
@@ -132,10 +131,10 @@ func childMain(ctx context.Context, text string) (err error) {
 	return json.NewEncoder(os.Stdout).Encode(r)
 }
 
-// commitsPerSecond is what weft serve makes of a steady stream: a commit each 200 ms.
+// commitsPerSecond is the rate of commits of weft serve on a steady stream: one each 200 ms.
 const commitsPerSecond = 5
 
-// paced feeds events in their time, and measures each commit.
+// paced applies events at their times and measures each commit.
 func (p part) paced(s *db.Store, rep *replica.Replicator, events *source, r *result) error {
 	var took []time.Duration
 	var lags []float64
@@ -178,7 +177,7 @@ func (p part) paced(s *db.Store, rep *replica.Replicator, events *source, r *res
 	return nil
 }
 
-// peak is the peak of this process's resident set, in KiB; 0 where there is no /proc.
+// peak returns the peak resident set of this process in KiB; 0 without /proc.
 func peak() (n int64) {
 	text, _ := os.ReadFile("/proc/self/status")
 	if _, rest, ok := strings.Cut(string(text), "VmHWM:"); ok {

@@ -1,4 +1,4 @@
-// Command replica measures what replication in the process costs, and what a kill loses.
+// Command replica measures the cost of replication in the process, and the loss of a kill.
 package main
 
 import (
@@ -32,24 +32,24 @@ its own. Memory is the peak of its resident set, and is 0 where there is no /pro
 
 The disk's and the machine's load count: run it on one that does nothing else.`
 
-// part is what a process of its own does.
+// part is the work of one process.
 type part struct {
 	Name    string
 	Dir     string         // the data directory
 	Replica *config.Config // nil: none
-	Links   int64          // to add as fast as it goes; 0: none
+	Links   int64          // links to add at full speed; 0: none
 	Rate    int            // events a second after that
 	Pace    time.Duration  // how long
 }
 
-// result is what a part came to. Bytes are of what was sent.
+// result is the result of a part. Bytes are uploaded bytes.
 type result struct {
 	Events, Links int64
 	Took          time.Duration // of Apply alone
 	P50, P99, Max time.Duration // of commits at the pace
 	LagP50, Lag99 float64       // seconds behind, at the pace, sampled
-	Sent          int64         // to the replica in all
-	Segments      int64         // of it, segments
+	Sent          int64         // to the replica in total
+	Segments      int64         // segments only
 	Flush         time.Duration
 	PeakKiB       int64
 }
@@ -67,12 +67,12 @@ func runCommand(ctx context.Context) error {
 	cmd := &cli.Command{
 		Name: "replica", Usage: "measure replication in the process", Description: description, HideHelpCommand: true,
 		Flags: []cli.Flag{
-			&cli.Int64Flag{Name: "links", Usage: "how many links to add at full speed", Value: 1_000_000, Destination: &links},
+			&cli.Int64Flag{Name: "links", Usage: "number of links to add at full speed", Value: 1_000_000, Destination: &links},
 			&cli.IntFlag{Name: "rate", Usage: "the pace, in events a second", Value: 1000, Destination: &rate},
-			&cli.DurationFlag{Name: "pace", Usage: "how long events come at the pace", Value: 2 * time.Minute,
+			&cli.DurationFlag{Name: "pace", Usage: "duration of the paced phase", Value: 2 * time.Minute,
 				Destination: &pace},
-			&cli.IntFlag{Name: "kills", Usage: "how often the process is killed", Value: 20, Destination: &kills},
-			&cli.StringFlag{Name: "config", Usage: "a litestream.yml (`FILE`) that says where the replica is",
+			&cli.IntFlag{Name: "kills", Usage: "number of kills", Value: 20, Destination: &kills},
+			&cli.StringFlag{Name: "config", Usage: "a litestream.yml (`FILE`) of the replica",
 				Destination: &file},
 		},
 		Action: func(ctx context.Context, _ *cli.Command) error { return measure(ctx, links, rate, pace, kills, file) },
@@ -143,7 +143,7 @@ func run(ctx context.Context, p part) (r result, err error) {
 	return r, json.Unmarshal(out, &r)
 }
 
-// lose kills a process at random moments, and says what of the committed log rows the replica doesn't have.
+// lose kills a process at random moments, and reports the committed log rows that the replica lacks.
 func lose(ctx context.Context, p part, kills int) error {
 	text, err := json.Marshal(p)
 	if err != nil {
@@ -163,7 +163,7 @@ func lose(ctx context.Context, p part, kills int) error {
 		}
 		committed := make(chan uint64, 1)
 		begun := make(chan struct{})
-		go func() { // the newest row, which the process says after each commit
+		go func() { // newest row, which the process prints after each commit
 			var seq uint64
 			for first := true; ; first = false {
 				var n uint64
@@ -206,7 +206,7 @@ func lose(ctx context.Context, p part, kills int) error {
 	return nil
 }
 
-// sizeOf is what lies beneath a directory.
+// sizeOf returns the size of a directory in bytes.
 func sizeOf(dir string) (bytes int64) {
 	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {

@@ -1,5 +1,4 @@
-// Command restore measures weft restore and weft verify: MB a second of what is restored, and peak memory, of the
-// program itself.
+// Command restore measures weft restore and weft verify: restored MB a second, and peak memory of the process.
 package main
 
 import (
@@ -40,8 +39,8 @@ func runCommand(ctx context.Context) error {
 	cmd := &cli.Command{
 		Name: "restore", Usage: "measure weft restore", Description: description, HideHelpCommand: true,
 		Flags: []cli.Flag{
-			&cli.Int64Flag{Name: "links", Usage: "how many links to make", Value: 1_000_000, Destination: &o.links},
-			&cli.StringFlag{Name: "data", Usage: "a data `DIRECTORY` to make, or one that exists (default: a temporary one)",
+			&cli.Int64Flag{Name: "links", Usage: "number of links to generate", Value: 1_000_000, Destination: &o.links},
+			&cli.StringFlag{Name: "data", Usage: "a new or existing data `DIRECTORY` (default: a temporary one)",
 				Destination: &o.data},
 			&cli.StringFlag{Name: "config", Usage: "a litestream.yml (`FILE`) whose replica is empty (default: one in a " +
 				"temporary directory)", Destination: &o.config},
@@ -128,7 +127,7 @@ func measure(ctx context.Context, o options) error {
 	return nil
 }
 
-// upload copies an index that nobody has open to a replica: each file as one snapshot.
+// upload copies an index that no process has open to a replica: each file as one snapshot.
 func upload(ctx context.Context, file, data string) (sent int64, err error) {
 	c, err := config.Read(file)
 	if err != nil {

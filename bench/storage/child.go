@@ -13,14 +13,14 @@ import (
 	"weft.dev/weft/db"
 )
 
-// Each part is measured in a process of its own, so that its memory is its own and it can be killed. The environment
-// tells a child its part and its options.
+// Each part runs in its own process, so that its memory can be measured and it can be killed. The environment has the
+// part and its options.
 const (
 	roleVariable    = "WEFT_BENCH_ROLE"
 	optionsVariable = "WEFT_BENCH_OPTIONS"
 )
 
-// roles are what a child may be.
+// roles are the parts.
 var roles = map[string]func(context.Context, options) (any, error){
 	"generate": generateChild,
 	"ingest":   ingestChild,
@@ -28,7 +28,7 @@ var roles = map[string]func(context.Context, options) (any, error){
 	"open":     openChild,
 }
 
-// childMain is the main function of a child: it prints what it measured.
+// childMain is the main function of a child: it prints its measurements.
 func childMain(ctx context.Context, role string) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(db.DefaultGCPercent)
@@ -59,7 +59,7 @@ func childCommand(ctx context.Context, role string, o options) (*exec.Cmd, error
 	return cmd, nil
 }
 
-// child runs a part and takes what it measured.
+// child runs a part and decodes its measurements.
 func child(ctx context.Context, role string, o options, out any) error {
 	fmt.Fprintf(os.Stderr, "%s, load %s\n", role, loadAverage())
 	cmd, err := childCommand(ctx, role, o)
@@ -74,7 +74,7 @@ func child(ctx context.Context, role string, o options, out any) error {
 	return json.Unmarshal(stdout.Bytes(), out)
 }
 
-// generateChild leaves what it made in a file, for the other parts.
+// generateChild writes the generated events to a file for the other parts.
 func generateChild(_ context.Context, o options) (any, error) {
 	g, err := generate(o)
 	if err != nil {

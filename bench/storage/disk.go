@@ -11,15 +11,15 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
-// disk is where the bytes of a data directory lie. It reads the files as plain SQLite, beside the store.
+// disk is the distribution of the bytes of a data directory. It reads the files with plain SQLite, beside the store.
 type disk struct {
 	Segments int              `json:"segments"`
 	Bytes    int64            `json:"segment_bytes"`
-	Parts    map[string]int64 `json:"parts"` // content of segments by what it is; the rest of Bytes is SQLite's pages
+	Parts    map[string]int64 `json:"parts"` // content of segments by kind; the rest of Bytes is SQLite's pages
 	Entries  map[string]int64 `json:"entries"`
 	Levels   map[string]int   `json:"levels"`
 	Main     int64            `json:"main_bytes"` // weft.db
-	Free     int64            `json:"main_free"`  // of it, pages that are free
+	Free     int64            `json:"main_free"`  // free pages
 	Tables   map[string]int64 `json:"tables"`     // of weft.db
 	LogRows  int64            `json:"log_rows"`
 	Bodies   struct {
@@ -76,7 +76,7 @@ func diskOf(dir string) (d disk, err error) {
 	return d, nil
 }
 
-// segment adds up a segment's content.
+// segment adds the sizes of a segment's content.
 func (d *disk) segment(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -146,7 +146,7 @@ func each(s *sql.DB, query string, do func(name string, n int64)) error {
 	return rows.Err()
 }
 
-// unsealedRows is how many rows of the log no segment holds.
+// unsealedRows returns the number of log rows outside segments.
 func unsealedRows(dir string) (n int64, err error) {
 	m, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "weft.db")+"?mode=ro")
 	if err != nil {

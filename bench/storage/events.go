@@ -15,10 +15,10 @@ import (
 	"weft.dev/weft/db/apply"
 )
 
-// batchEvents is how many events a commit has, as in ingest.
+// batchEvents is the number of events in a commit, as in ingest.
 const batchEvents = 1000
 
-// eventWriter writes batches of events to a file, so that what makes them and what stores them are measured apart.
+// eventWriter writes batches of events to a file, so that generating and storing are measured separately.
 type eventWriter struct {
 	file *os.File
 	z    *zstd.Encoder
@@ -66,7 +66,7 @@ func (w *eventWriter) write(events []apply.Event) error {
 
 func (w *eventWriter) close() error { return errors.Join(w.z.Close(), w.file.Close()) }
 
-// eventReader reads them back, a batch at a time, in memory that it uses again.
+// eventReader reads them, a batch at a time, into reused memory.
 type eventReader struct {
 	file   *os.File
 	z      *zstd.Decoder
@@ -85,7 +85,7 @@ func openEvents(path string) (*eventReader, error) {
 	return &eventReader{file: f, z: z, r: bufio.NewReaderSize(z, 64<<10)}, err
 }
 
-// skip passes over batches.
+// skip skips batches.
 func (r *eventReader) skip(batches int) error {
 	for range batches {
 		if err := r.frame(); err != nil {
@@ -109,7 +109,7 @@ func (r *eventReader) frame() error {
 	return err
 }
 
-// next is the next batch, valid until the one after it.
+// next returns the next batch, valid until the following call.
 func (r *eventReader) next() ([]apply.Event, error) {
 	if err := r.frame(); err != nil {
 		return nil, err

@@ -14,40 +14,40 @@ import (
 )
 
 const (
-	// bigTarget is what a tenth of all links link to.
+	// bigTarget is the target of a tenth of all links.
 	bigTarget = "at://did:plc:bigbigbigbigbigbigbigbig/app.bsky.feed.post/3lbigbigbigbi"
 	bigPath   = "subject.uri"
-	// bigLikes: one like in so many goes to the big target, which makes a tenth of all links.
+	// bigLikes: one like in this many links to the big target, which makes a tenth of all links.
 	bigLikes = 6
-	// samples is how many links are remembered, by chance, for the targets of queries.
+	// samples is the number of random links that are kept as targets of queries.
 	samples = 20_000
 )
 
 var bigSource = db.Source{Collection: "app.bsky.feed.like", Path: bigPath}
 
-// generated says what the generator made.
+// generated describes the generated events.
 type generated struct {
 	Links      int64         `json:"links"`       // links of created and updated records
-	BigLinks   int64         `json:"big_links"`   // of them, those to the big target
-	Batches    int           `json:"batches"`     // until there are that many links
-	AllBatches int           `json:"all_batches"` // with those for the phases that follow
+	BigLinks   int64         `json:"big_links"`   // links to the big target
+	Batches    int           `json:"batches"`     // batches up to this number of links
+	AllBatches int           `json:"all_batches"` // with the batches of later phases
 	Took       time.Duration `json:"took_ns"`
 	Peak       int64         `json:"peak_rss"`
 	Sample     []sample      `json:"sample"`
 }
 
-// sample is a target to ask for.
+// sample is a target to query.
 type sample struct {
 	Target string
 	Source db.Source
 }
 
-// tailBatches is how many batches follow for the phases with a pace and for the kills.
+// tailBatches returns the number of batches for the paced phases and the kills.
 func tailBatches(o options) int {
 	return 2*int(o.Pace.Seconds()+1)*o.Rate/batchEvents + killBatches
 }
 
-// What the generator leaves for the other parts.
+// Files of the generator for the other parts.
 const (
 	eventsFile    = "events"
 	generatedFile = "generated.json"
@@ -99,7 +99,7 @@ func generate(o options) (g generated, err error) {
 	return g, w.close()
 }
 
-// toBig turns some likes to the big target: the same ones each time that a record comes.
+// toBig redirects some likes to the big target, the same ones each time that a record occurs.
 func toBig(e *apply.Event) {
 	if e.Collection != bigSource.Collection {
 		return
@@ -116,7 +116,7 @@ func toBig(e *apply.Event) {
 	}
 }
 
-// take counts an event's links, and remembers each with the same chance.
+// take counts an event's links, and keeps each as a sample with the same probability.
 func (g *generated) take(e *apply.Event, r *rand.Rand) {
 	for _, l := range e.Links {
 		g.Links++

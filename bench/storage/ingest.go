@@ -13,21 +13,21 @@ import (
 	"weft.dev/weft/db"
 )
 
-// measured is what the store came to.
+// measured is the measurements of the store.
 type measured struct {
 	Events  int64  `json:"events"`
 	Links   int64  `json:"links_added"`
-	Live    int64  `json:"links_live"` // of active accounts at the end
+	Live    int64  `json:"links_live"` // links of active accounts at the end
 	Load    string `json:"load"`
 	Applied struct {
 		Took   time.Duration `json:"took_ns"`   // in Apply
-		Decode time.Duration `json:"decode_ns"` // reading events: not weft's
-		Settle time.Duration `json:"settle_ns"` // the last seal and merges after the last event
+		Decode time.Duration `json:"decode_ns"` // reading events, which isn't weft's work
+		Settle time.Duration `json:"settle_ns"` // last seal and compactions after the last event
 		Slices []float64     `json:"slices"`    // events/s of each tenth
-		CPU    []float64     `json:"cpu_us"`    // µs of processor time that an event took, in each tenth
+		CPU    []float64     `json:"cpu_us"`    // µs of processor time per event, in each tenth
 	} `json:"applied"`
 	Commits struct {
-		Idle, Seal, Merge, Both quantiles // by what went on beside them
+		Idle, Seal, Merge, Both quantiles // by concurrent work
 	} `json:"commits"`
 	WAL     int64    `json:"wal_bytes"`
 	Written int64    `json:"written_bytes"` // by all write calls
@@ -38,10 +38,10 @@ type measured struct {
 	AtMerge *latency `json:"at_merge,omitempty"`
 	AtEnd   *latency `json:"at_end"`
 	Disk    disk     `json:"disk"`
-	Batches int      `json:"batches"` // used, those of the phases with a pace among them
+	Batches int      `json:"batches"` // used batches, with those of paced phases
 }
 
-// bench is a store that events flow into.
+// bench is a store during ingest.
 type bench struct {
 	o      options
 	g      generated
@@ -49,12 +49,12 @@ type bench struct {
 	r      *eventReader
 	clock  atomic.Int64 // time of the newest event, unix µs
 	m      measured
-	taken  [4][]time.Duration // of commits: idle, seal, merge, both
+	taken  [4][]time.Duration // times of commits: idle, seal, compaction, both
 	phased bool
 }
 
-// openBench opens a store in the directory. Its clock is that of the events: so the log is pruned as it is on a network
-// that makes them in their time.
+// openBench opens a store in the directory. Its clock is that of the events, so that the log is pruned as on a network
+// at that rate.
 func openBench(o options, g generated, step func(string) error) (*bench, error) {
 	b := &bench{o: o, g: g}
 	b.clock.Store(firstEventUS)
@@ -70,7 +70,7 @@ func openBench(o options, g generated, step func(string) error) (*bench, error) 
 	return b, err
 }
 
-// firstEventUS is where the clock stands before the first event.
+// firstEventUS is the time of the clock before the first event.
 const firstEventUS = 1_767_225_600_000_000
 
 // apply commits the next batch.
@@ -100,7 +100,7 @@ func (b *bench) apply() (took time.Duration, err error) {
 	return took, err
 }
 
-// run feeds all events, with a phase at a pace when a merge begins late in it, and one at the end.
+// run applies all events, with a paced phase during a late compaction, and one at the end.
 func (b *bench) run(ctx context.Context) error {
 	written := bytesWritten()
 	var slice, cpu = time.Duration(0), cpuTime()
@@ -138,7 +138,7 @@ func (b *bench) run(ctx context.Context) error {
 	b.m.WAL = b.s.WALBytes()
 	b.m.Work = b.s.Work()
 	b.m.Written = bytesWritten() - written
-	// Links and bytes written are of this part alone; the phase at the end is about latency.
+	// Links and bytes written are those of this part alone; the phase at the end measures latency.
 	events := b.m.Events
 	links := b.m.Links
 	b.m.PeakRSS = max(b.m.PeakRSS, peakRSS())
@@ -166,7 +166,7 @@ func (b *bench) run(ctx context.Context) error {
 	return err
 }
 
-// settle waits until nothing is sealed or merged any more.
+// settle waits until no seal and no compaction is in progress.
 func (b *bench) settle() {
 	for quiet := 0; quiet < 5; quiet++ {
 		if w := b.s.Work(); w.Sealing || w.Merging {

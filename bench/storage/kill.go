@@ -12,28 +12,28 @@ import (
 	"weft.dev/weft/db"
 )
 
-// killBatches is how many batches the kills take at most: some before the first, and a whole seal with all that comes
-// while it is under way for the second.
+// killBatches is the most batches of the kills: some before the first, and a whole seal with the events during it for
+// the second.
 const killBatches = 1000
 
-// opened is what the start after a kill came to.
+// opened is the measurements of the start after a kill.
 type opened struct {
 	When    string        `json:"when"`
 	Took    time.Duration `json:"took_ns"` // db.Open
-	CPU     time.Duration `json:"cpu_ns"`  // of it, processor time
-	Rows    int64         `json:"rows"`    // of the log that no segment held
+	CPU     time.Duration `json:"cpu_ns"`  // processor time of it
+	Rows    int64         `json:"rows"`    // log rows outside segments
 	Links   int64         `json:"links"`
 	PeakRSS int64         `json:"peak_rss"`
 }
 
-// The moments of the kills: a common one, and the worst: a seal is complete and not yet entered, so that all that it
-// holds and all that came meanwhile is in the log alone.
+// The moments of the kills: a common one, and the worst: a seal is complete but not in the manifest, so that all its
+// rows and all later ones are only in the log.
 const (
 	killSome  = "50,000 events after a pause"
 	killWorst = "as a seal ends, before it is entered"
 )
 
-// victimChild goes on feeding from a batch on, says so when its moment has come, and waits to be killed.
+// victimChild resumes at a batch, reports its moment, and waits for the kill.
 func victimChild(_ context.Context, o options) (any, error) {
 	var g generated
 	if err := readJSON(o.Dir, generatedFile, &g); err != nil {
@@ -62,10 +62,10 @@ func victimChild(_ context.Context, o options) (any, error) {
 			now()
 		}
 	}
-	return nil, errors.New("the events are used up before the moment has come")
+	return nil, errors.New("no events are left before the moment of the kill")
 }
 
-// kill lets a victim go on from a batch, kills it at its moment, and gives the batch to go on from.
+// kill lets a victim resume at a batch, kills it at its moment, and returns the batch to resume at.
 func kill(ctx context.Context, o options) (skip int, err error) {
 	cmd, err := childCommand(ctx, "victim", o)
 	if err != nil {
@@ -88,7 +88,7 @@ func kill(ctx context.Context, o options) (skip int, err error) {
 		}
 		_, _ = fmt.Sscanf(sc.Text(), "at %d", &skip)
 	}
-	return 0, errors.Join(fmt.Errorf("the child that is to be killed (%s) ended by itself", o.When), cmd.Wait())
+	return 0, errors.Join(fmt.Errorf("the child to kill (%s) ended by itself", o.When), cmd.Wait())
 }
 
 // openChild times a start.

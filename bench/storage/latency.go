@@ -9,7 +9,7 @@ import (
 	"weft.dev/weft/db"
 )
 
-// latency is how long queries and commits take while events flow in at a pace.
+// latency is the time of queries and commits during ingest at a pace.
 type latency struct {
 	Took     time.Duration `json:"took_ns"`
 	Big      int64         `json:"big_links"` // links of the big target
@@ -19,16 +19,16 @@ type latency struct {
 	BigCount quantiles     `json:"big_count"`
 	BigList  quantiles     `json:"big_list"`
 	BigDID   quantiles     `json:"big_dids_count"`
-	Commit   quantiles     `json:"commit"`       // nothing merges
-	Merging  quantiles     `json:"commit_merge"` // while a merge is under way
-	Late     int           `json:"late"`         // commits that began behind their time
+	Commit   quantiles     `json:"commit"`       // no compaction
+	Merging  quantiles     `json:"commit_merge"` // during a compaction
+	Late     int           `json:"late"`         // commits that began late
 	Peak     int64         `json:"peak_rss"`
 }
 
 // think is the pause between two queries of the one client.
 const think = time.Millisecond
 
-// pace applies events at the rate of the options, and asks all the while.
+// pace applies events at the configured rate during queries.
 func (b *bench) pace(ctx context.Context) (*latency, error) {
 	l := &latency{}
 	start := time.Now()
@@ -66,7 +66,7 @@ func (b *bench) pace(ctx context.Context) (*latency, error) {
 	return l, <-asked
 }
 
-// ask is the one client: it asks each kind of question in turn until the context ends.
+// ask is the one client: it sends each kind of query in turn until the context ends.
 func (b *bench) ask(ctx context.Context, l *latency) (err error) {
 	r := rand.New(rand.NewPCG(3, 4))
 	var took [5][]time.Duration

@@ -17,7 +17,7 @@ import (
 	"weft.dev/weft/db"
 )
 
-// options are the flags, and what the parts of a run tell each other.
+// options are the flags, and the parameters that the parts of a run pass to each other.
 type options struct {
 	Links   int64
 	Dir     string
@@ -27,10 +27,10 @@ type options struct {
 	Profile string
 	Bodies  db.Bodies
 
-	Skip int    // batches that were fed before
+	Skip int    // batches applied before
 	When string // the moment of a kill
 
-	Again bool `json:"-"` // the events of a run before are there
+	Again bool `json:"-"` // events of an earlier run exist
 }
 
 const description = `Simulated events, a thousand to a commit, flow into a store with its default configuration: first as
@@ -65,17 +65,17 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		Description:     description,
 		HideHelpCommand: true,
 		Flags: []cli.Flag{
-			&cli.Int64Flag{Name: "links", Usage: "how many links to store; there is an account for every 20", Value: 1_000_000,
+			&cli.Int64Flag{Name: "links", Usage: "number of links to store, with an account for every 20", Value: 1_000_000,
 				Destination: &o.Links},
 			&cli.StringFlag{Name: "dir", Usage: "an empty `DIRECTORY` to work in, which is kept (default: a temporary one, " +
 				"which is not), or one with nothing but events and generated.json of a run with the same options before",
 				Destination: &o.Dir},
 			&cli.DurationFlag{Name: "window", Usage: "replay window of the log, in time of the events", Value: time.Hour,
 				Destination: &o.Window},
-			&cli.DurationFlag{Name: "pace", Usage: "how long events flow in at a pace while queries are asked",
+			&cli.DurationFlag{Name: "pace", Usage: "duration of the paced phase with queries",
 				Value: 25 * time.Second, Destination: &o.Pace},
-			&cli.IntFlag{Name: "rate", Usage: "that pace, in events per second", Value: 5000, Destination: &o.Rate},
-			&cli.StringFlag{Name: "bodies", Usage: "the content of records that the store keeps: off, window or keep",
+			&cli.IntFlag{Name: "rate", Usage: "pace of that phase, in events per second", Value: 5000, Destination: &o.Rate},
+			&cli.StringFlag{Name: "bodies", Usage: "mode of record content: off, window or keep",
 				Value: db.BodiesOff.String(), Destination: &bodies},
 			&cli.StringFlag{Name: "profile", Usage: "write pprof profiles of the store to `PATH`.cpu and PATH.mem",
 				Destination: &o.Profile},
@@ -93,7 +93,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	return cmd.Run(ctx, args)
 }
 
-// measure runs all parts and prints what they came to.
+// measure runs all parts and prints their measurements.
 func measure(ctx context.Context, o options, file string, stdout io.Writer) (err error) {
 	if o.Dir == "" {
 		o.Dir, err = os.MkdirTemp("", "weft-bench-")
@@ -114,7 +114,7 @@ func measure(ctx context.Context, o options, file string, stdout io.Writer) (err
 	}
 	o.Again = slices.Equal(names, []string{eventsFile, generatedFile})
 	if !o.Again && len(names) > 0 {
-		return fmt.Errorf("%s is not an empty directory, nor one with nothing but %s and %s", o.Dir, eventsFile,
+		return fmt.Errorf("%s must be empty, or contain only %s and %s", o.Dir, eventsFile,
 			generatedFile)
 	}
 	f, err := figuresOf(ctx, o)

@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// peakRSS is the most memory that this process ever had, in bytes; 0 where the system doesn't say.
+// peakRSS returns the peak memory of this process in bytes; 0 if unknown.
 func peakRSS() int64 { return procValue("/proc/self/status", "VmHWM:") << 10 }
 
-// resetPeak makes the peak start anew.
+// resetPeak resets the peak.
 func resetPeak() { _ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) }
 
-// bytesWritten is what this process has handed to write calls, in bytes; 0 where the system doesn't say.
+// bytesWritten returns the bytes of all write calls of this process; 0 if unknown.
 func bytesWritten() int64 { return procValue("/proc/self/io", "wchar:") }
 
-// loadAverage is the machine's over the last minute, with others' work in it.
+// loadAverage returns the machine's load of the last minute, with other programs.
 func loadAverage() string {
 	data, _ := os.ReadFile("/proc/loadavg")
 	load, _, _ := strings.Cut(string(data), " ")
@@ -38,7 +38,7 @@ func procValue(path, name string) int64 {
 	return 0
 }
 
-// heapInUse is the heap after a collection, in bytes.
+// heapInUse returns the heap after a collection, in bytes.
 func heapInUse() int64 {
 	runtime.GC()
 	var m runtime.MemStats
@@ -46,8 +46,8 @@ func heapInUse() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// cpuTime is what this process has computed so far, in all its threads: it tells more than the clock on a machine that
-// others use as well. 0 where the system doesn't say.
+// cpuTime returns the processor time of this process, in all its threads. On a shared machine it is more reliable than
+// the clock. 0 if unknown.
 func cpuTime() time.Duration {
 	data, _ := os.ReadFile("/proc/self/stat")
 	_, rest, _ := strings.Cut(string(data), ") ")
@@ -57,5 +57,5 @@ func cpuTime() time.Duration {
 	}
 	user, _ := strconv.ParseInt(f[11], 10, 64)
 	system, _ := strconv.ParseInt(f[12], 10, 64)
-	return time.Duration(user+system) * 10 * time.Millisecond // the kernel's unit for these figures
+	return time.Duration(user+system) * 10 * time.Millisecond // the kernel's unit for these values
 }

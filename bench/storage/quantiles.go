@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// quantiles sums up how long something took.
+// quantiles is the distribution of some times.
 type quantiles struct {
 	N   int           `json:"n"`
 	P50 time.Duration `json:"p50_ns"`

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// figures are all that was measured.
+// figures are all measurements.
 type figures struct {
 	Options   options   `json:"options"`
 	Generated generated `json:"generated"`
@@ -65,7 +65,7 @@ func (f *figures) print(w io.Writer) error {
 
 	a := &m.Applied
 	t.head("ingest")
-	// The decoding of events and the phase at a pace are not in it.
+	// Without the decoding of events and the paced phase.
 	t.row("with the seals and merges", "%.0f events/s; in Apply %.0f, then %s until the last merge is done",
 		float64(m.Events-f.pacedEvents())/(a.Took+a.Settle).Seconds(),
 		float64(m.Events-f.pacedEvents())/a.Took.Seconds(), round(a.Settle))
@@ -104,7 +104,7 @@ func (f *figures) print(w io.Writer) error {
 	return t.w.Flush()
 }
 
-// pacedEvents are those of the phase at a pace in the midst of ingest.
+// pacedEvents returns the number of events in the paced phase during ingest.
 func (f *figures) pacedEvents() int64 {
 	if f.Weft.AtMerge == nil {
 		return 0

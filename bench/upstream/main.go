@@ -62,8 +62,8 @@ func network() sim.NetworkConfig {
 	return sim.NetworkConfig{Accounts: cmp.Or(*accounts, max(*events/20, 1000))}
 }
 
-// slice returns the slice to index. Its subjects are the first accounts that make an event: accounts of all sizes, and
-// more of the active ones.
+// slice returns the slice to index. Its subjects are the first accounts with an event: accounts of all sizes, mostly
+// active ones.
 func slice() (*ingest.Slice, error) {
 	if *subjects == 0 {
 		return nil, nil
@@ -187,7 +187,7 @@ func measure(ctx context.Context) error {
 		used.Seconds()*1e6/float64(*events),
 		peakMB(), runtime.NumCPU())
 
-	time.Sleep(2 * time.Second) // seals and merges end
+	time.Sleep(2 * time.Second) // the end of seals and compactions
 	size, err := dirBytes(dir)
 	if err != nil {
 		return err
@@ -223,7 +223,7 @@ func measure(ctx context.Context) error {
 	return nil
 }
 
-// timedStore notes how long after its time each event is visible.
+// timedStore measures the time from each event's time to its visibility.
 type timedStore struct {
 	*db.Store
 	mu   sync.Mutex
@@ -255,14 +255,14 @@ func (s *timedStore) late() []time.Duration {
 	return slices.Sorted(slices.Values(s.took))
 }
 
-// dirBytes adds up the files of a directory.
+// dirBytes returns the total size of the files in a directory.
 func dirBytes(dir string) (size int64, err error) {
 	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}
 		info, err := e.Info()
-		if errors.Is(err, fs.ErrNotExist) { // a merge has removed it
+		if errors.Is(err, fs.ErrNotExist) { // a compaction has removed it
 			return nil
 		}
 		if err == nil {
@@ -273,7 +273,7 @@ func dirBytes(dir string) (size int64, err error) {
 	return size, err
 }
 
-// usage is the processor time of this process.
+// usage returns the processor time of this process.
 func usage() time.Duration {
 	var r syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
@@ -282,7 +282,7 @@ func usage() time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// peakMB is the largest memory of this process so far, in MB; 0 where /proc doesn't say.
+// peakMB returns the peak memory of this process in MB; 0 if /proc lacks it.
 func peakMB() int {
 	text, err := os.ReadFile("/proc/self/status")
 	if err != nil {
