@@ -9,9 +9,10 @@ import (
 	"weft.dev/weft/db"
 )
 
-// The messages of the streams are written without reflection: with a thousand subscribers, a process does little else.
+// The messages of the streams are written without reflection: with a thousand subscribers, a process spends most of its
+// time on them.
 
-// appendLink writes a message of /subscribe. Its cursor resumes behind the log row, or before it if more links of the
+// appendLink appends a message of /subscribe. Its cursor resumes after the log row, or before it if more links of the
 // row follow.
 func appendLink(dst []byte, e *stream.Event, l *stream.Link, replay, more bool) []byte {
 	dst = append(dst, `{"kind":"link","origin":`...)
@@ -29,7 +30,7 @@ func appendLink(dst []byte, e *stream.Event, l *stream.Link, replay, more bool) 
 	dst = append(dst, '/')
 	dst = append(dst, e.Collection...)
 	dst = append(dst, '/')
-	dst = append(dst, e.Rkey...) // none of the three can hold what JSON escapes
+	dst = append(dst, e.Rkey...) // none of the three has characters that JSON escapes
 	dst = append(dst, `","source_rev":"`...)
 	dst = append(dst, e.Rev...)
 	dst = append(dst, `","subject":`...)

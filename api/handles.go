@@ -16,12 +16,12 @@ type Handles interface {
 }
 
 // resolveSubject resolves the handle in a subject such as at://alice.example/…. Records link to DIDs, so that hardly
-// any record links to such a subject. It asks the network, before the query takes a place in a semaphore.
+// any record links to such a subject. It queries the network before the query takes a slot in a semaphore.
 func (s *server) resolveSubject(ctx context.Context, p *params) {
 	p.linked = func(subject string) bool {
 		sources, err := s.Store.Sources(ctx, db.SourcesQuery{Of: subject, Limit: 10})
 		linked := slices.ContainsFunc(sources.Items, func(c db.SourceCount) bool { return c.Links > 0 })
-		return err != nil || linked // the query meets the error too, and reports it
+		return err != nil || linked // the query has the same error and reports it
 	}
 	for _, name := range []string{"subject", "target"} {
 		if schema := p.def.Param(name); schema == nil || schema.Type != "string" {
@@ -33,7 +33,7 @@ func (s *server) resolveSubject(ctx context.Context, p *params) {
 			if !ok || s.Handles == nil {
 				continue
 			}
-			// The client does not see the error: it may describe this server's network.
+			// The client does not get the error: it may describe this server's network.
 			did, err := s.Handles.DID(ctx, handle)
 			if err != nil {
 				did = ""
@@ -43,8 +43,8 @@ func (s *server) resolveSubject(ctx context.Context, p *params) {
 	}
 }
 
-// byDID replaces the handle in a subject by the account's DID. If no DID is known, the subject stays as it is if
-// records link to that very text; else it is refused, because 0 would look like an answer.
+// byDID replaces the handle in a subject by the account's DID. Without a DID, the subject stays as it is if records
+// link to that text; otherwise it is refused, because 0 would look like an answer.
 func (p *params) byDID(name, subject string) string {
 	handle, rest, ok := cutHandle(subject)
 	if !ok {

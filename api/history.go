@@ -10,27 +10,27 @@ import (
 )
 
 const (
-	// A point every five seconds for ten minutes: a small chart has room for 120 points.
+	// recentEvery is the interval of points, kept for ten minutes: a small chart has room for 120 points.
 	recentEvery = 5 * time.Second
 	recentKeeps = 120
-	// The size of the index is read every five minutes: the store notes it for its growth.
+	// sizesEvery is the interval of reads of the index's size, from which the store estimates its growth.
 	sizesEvery = 5 * time.Minute
 )
 
 // Activity is the input from upstream.
 type Activity struct {
-	Events uint64        // received since the start
-	Lag    time.Duration // of the newest
+	Events uint64        // number received since the start
+	Lag    time.Duration // lag of the newest
 }
 
-// history keeps the figures of the last minutes.
+// history keeps the rates of the last minutes.
 type history struct {
 	mu     sync.Mutex
 	last   point
 	recent []wire.HistoryPoint
 }
 
-// point is the counters at one time.
+// point is the values of the counters at one time.
 type point struct {
 	at     time.Time // zero: never
 	events uint64
@@ -92,12 +92,12 @@ func (s *Server) Watch(ctx context.Context) error {
 }
 
 func (s *server) watchActivity(ctx context.Context) {
-	// A fault is reported by the request that meets it; here it only leaves a point out.
+	// An error leaves a point out. The requests that meet the error report it.
 	if st, err := s.Store.Stats(ctx); err == nil && s.Activity != nil {
 		s.history.observe(s.Now(), s.Activity(), st.Links)
 	}
 }
 
 func (s *server) watchSize(ctx context.Context) {
-	_, _ = s.Store.Space(ctx) // a fault is reported by the request that meets it
+	_, _ = s.Store.Space(ctx) // the requests that meet an error report it
 }

@@ -22,10 +22,10 @@ func (p *params) hydrate(limit *int) bool {
 }
 
 const (
-	// A page with content ends after this many bytes of it, or one record more: a record may have 1 MB, and six times
-	// that in JSON.
+	// maxContents ends a page with content after this many bytes, or one record more: a record may have 1 MB, and six
+	// times that in JSON.
 	maxContents = 4 << 20
-	// Bodies that are read at once: 8 MB at most.
+	// bodiesAtOnce is the number of bodies in one read: 8 MB at most.
 	bodiesAtOnce = 8
 )
 
@@ -56,7 +56,7 @@ func (s *server) contents(ctx context.Context, records []db.Record, most int) ([
 		}
 		for _, b := range bodies {
 			var one wire.Content
-			// Authors may write values that JSON does not have: that is no fault of the page.
+			// Authors may write values that JSON cannot represent; the page is still valid.
 			if value, err := body.JSON(b.CBOR); b.CBOR != nil && err == nil {
 				one = wire.Content{CID: b.CID, Value: value}
 			}

@@ -7,8 +7,8 @@ import (
 	"weft.dev/weft/db"
 )
 
-// The REST routes of before XRPC, which most clients use. All require target; all but the last two require collection
-// and path too. The lists and the last two take limit and cursor.
+// The REST routes from before XRPC, which most clients use. All require target; all except the last two require
+// collection and path too. The lists and the last two take limit and cursor.
 
 // links: also did* or from_dids.
 func (s *server) links(ctx context.Context, p *params) (any, error) {

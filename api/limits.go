@@ -9,30 +9,31 @@ import (
 )
 
 // limits are the resources that all clients share. Each is a budget: a request takes its part before the work begins,
-// and gives it back when the work is over.
+// and gives it back at the end of the work.
 type limits struct {
 	clients budget.Clients
 	rate    *rateLimit // nil: any number of requests
 
 	semaphores      [costs]*budget.Budget // of queries, by what they cost
-	rendering       *budget.Budget        // pages that are rendered at once
-	pages           *budget.Budget        // pages in progress, those that wait for answers included
-	memory          *budget.Budget        // bytes of bodies and messages that are read, and of answers that are written
+	rendering       *budget.Budget        // concurrent rendering of pages
+	pages           *budget.Budget        // pages in progress, also those that wait for answers
+	memory          *budget.Budget        // bytes of bodies and messages during a read, and of answers during a write
 	filters         *budget.Budget        // bytes of the filters of subscribers
 	subscriberLimit *budget.Budget        // live streams
 }
 
 const (
-	// The sizes that clients choose get this part of the process's memory. The rest is for the index, its cache and
-	// the garbage collector.
+	// memoryShare is the divisor of the process's memory for sizes that clients choose. The rest is for the index, its
+	// cache and the garbage collector.
 	memoryShare = 8
-	// The least memory for them, in bytes: a message of a subscriber must fit in the part of one host.
+	// leastMemory is the least of it in bytes: a message of a subscriber must fit in the share of one host.
 	leastMemory = 96 << 20
-	// A host gets this part of a budget of bytes, a network twice as much.
+	// hostPart is the divisor of a budget of bytes for one host; a network gets twice as much.
 	hostPart = 4
-	// An answer, a body or a filter of up to this size, in bytes, is not counted: its connection costs as much.
+	// smallBytes is the size in bytes up to which answers, bodies and filters are not counted: their connections cost
+	// as much.
 	smallBytes = 16 << 10
-	// Pages in progress: each holds its answers, some 200 kB, while it waits for the next.
+	// pagesAtOnce is the number of pages in progress: each holds its answers, some 200 kB, while it waits for the next.
 	pagesAtOnce = 64
 )
 
@@ -80,18 +81,18 @@ func (s *Server) AdmitStream(w http.ResponseWriter, r *http.Request) (release fu
 	return s.server.admitStream(w, r)
 }
 
-// Page waits until a page may be begun: pagesAtOnce are in progress at once.
+// Page waits for one of pagesAtOnce slots.
 func (s *Server) Page(r *http.Request) (done func(), err error) {
 	return given(s.server.pages.Take(r.Context(), s.server.clients.Of(r), 1))
 }
 
-// Render waits until a page may be rendered.
+// Render waits for a slot of rendering.
 func (s *Server) Render(r *http.Request) (done func(), err error) {
 	return given(s.server.rendering.Take(r.Context(), s.server.clients.Of(r), 1))
 }
 
-// Hold reserves the bytes of an answer that is about to be written. It returns false if too many answers wait for
-// their clients.
+// Hold reserves the bytes of an answer before it is written. It returns false if too many answers wait for their
+// clients.
 func (s *Server) Hold(r *http.Request, size int) (done func(), ok bool) {
 	grant, ok := s.server.holdBytes(s.server.clients.Of(r), size)
 	return grant.Give, ok
@@ -125,15 +126,15 @@ func (l *limits) holdFilter(who budget.Client, size int64) (*budget.Grant, *fail
 	return grant, nil
 }
 
-// inSemaphore runs f in a place of the semaphore of a cost, and returns the error of ctx when none comes free in time.
-// The place is given back before the answer is written, so that slow clients hold up only themselves. Waiting clients
+// inSemaphore runs f in a slot of the semaphore of a cost, and returns the error of ctx if no slot becomes free in
+// time. The slot is released before the answer is written, so that slow clients delay only themselves. Waiting clients
 // are served round-robin by address.
 func (l *limits) inSemaphore(ctx context.Context, who budget.Client, c cost, f func() error) error {
 	return l.inTurns(ctx, who, c, func(func() error) error { return f() })
 }
 
-// inTurns is inSemaphore for work that takes several turns: f calls pause between them, which gives the place back and
-// waits in line for the next one.
+// inTurns is inSemaphore for work of several turns: f calls pause between them, which releases the slot and waits in
+// line for another one.
 func (l *limits) inTurns(ctx context.Context, who budget.Client, c cost, f func(pause func() error) error) error {
 	grant, err := l.semaphores[c].Take(ctx, who, 1)
 	if err != nil {

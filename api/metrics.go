@@ -35,7 +35,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.seconds = f.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "weft_http_request_seconds",
 		Help: "Time from a request's headers to the end of its answer, by route.",
-		// From a lookup in memory to the default timeout, in steps of about three.
+		// Bounds from a lookup in memory to the default timeout, in steps of about three.
 		Buckets: []float64{.0003, .001, .003, .01, .03, .1, .3, 1, 3, 10},
 	}, []string{"route"})
 	m.panics = f.NewCounter(prometheus.CounterOpts{

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// A day, in seconds. Browsers cap it lower, at two hours (Chromium) or a day (Firefox).
+	// preflightMaxAge is a day, in seconds. Browsers cap it lower, at two hours (Chromium) or a day (Firefox).
 	preflightMaxAge = "86400"
 )
 
@@ -37,10 +37,10 @@ func openToAll(next http.Handler) http.Handler {
 	})
 }
 
-// SeqHeader is the header of the newest log row that an answer certainly has.
+// SeqHeader is the header with the newest log row that an answer certainly includes.
 const SeqHeader = "Weft-Seq"
 
-// nameSeq adds SeqHeader. It is read before the query, so that no answer is older than it says.
+// nameSeq adds SeqHeader. It reads the row before the query, so that an answer is at least as new as its header.
 func (s *server) nameSeq(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(SeqHeader, strconv.FormatUint(s.Store.Seq(), 10))
@@ -48,7 +48,7 @@ func (s *server) nameSeq(next http.Handler) http.Handler {
 	})
 }
 
-// allowedAt returns the methods of a path as the header Allow has them. Unknown paths are as most are.
+// allowedAt returns the methods of a path for the header Allow. For an unknown path it returns those of most routes.
 func allowedAt(path string) string {
 	methods := []string{http.MethodGet, http.MethodHead}
 	if route := routes.At(path); route != nil {
@@ -90,7 +90,7 @@ func (s *server) observe(next http.Handler) http.Handler {
 	})
 }
 
-// classOf returns the label of a status: 1xx to 5xx, or gone for a 503 after the client has left, which is no failure
+// classOf returns the label of a status: 1xx to 5xx, or gone for a 503 after the client has left, which isn't a failure
 // of the server.
 func classOf(r *http.Request, status int) string {
 	if status == http.StatusServiceUnavailable && errors.Is(r.Context().Err(), context.Canceled) {
@@ -102,8 +102,8 @@ func classOf(r *http.Request, status int) string {
 	return fmt.Sprintf("%dxx", status/100)
 }
 
-// recoverPanics answers 500 after a panic. It runs inside observe, whose writer knows whether an answer has begun.
-// Then it cuts the connection, because half an answer must not look like a whole one.
+// recoverPanics answers 500 after a panic. It runs inside observe, whose writer knows whether an answer has begun. In
+// that case it closes the connection, because a partial answer must not look complete.
 func (s *server) recoverPanics(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {

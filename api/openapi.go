@@ -8,7 +8,7 @@ import (
 	"weft.dev/weft/api/routes"
 )
 
-// object is a JSON object; encoding/json writes its members in order of their names.
+// object is a JSON object. encoding/json sorts its members by name.
 type object = map[string]any
 
 // openAPIDocument describes the whole API in OpenAPI 3.1, whose schemas are JSON Schema.
@@ -43,7 +43,7 @@ func openAPIDocument(version string) object {
 // schemaPrefix begins a reference to a schema.
 const schemaPrefix = "#/components/schemas/"
 
-// addSchemas adds the definitions that v refers to, and those that they refer to.
+// addSchemas adds the definitions that v refers to, directly or indirectly.
 func addSchemas(schemas object, v any) {
 	switch v := v.(type) {
 	case object:
@@ -64,7 +64,7 @@ func addSchemas(schemas object, v any) {
 	}
 }
 
-// apiTags are the groups of operations. A path belongs to the first group that its prefix is in.
+// apiTags are the groups of operations. A path belongs to the first group with a matching prefix.
 var apiTags = []struct{ name, prefix, description string }{
 	{"Constellation", routes.Prefix + "blue.microcosm.", "The methods of Constellation."},
 	{"weft", routes.Prefix, "Methods of weft's own."},
@@ -142,7 +142,7 @@ func operation(def *lexicons.Def) object {
 	if def.Parameters != nil {
 		params := []object{}
 		for _, p := range def.Parameters.Properties {
-			// A repeated parameter is an array in form style, exploded, which is the default of OpenAPI too.
+			// A repeated parameter is an array in form style, exploded, which is also OpenAPI's default.
 			params = append(params, object{"name": p.Name, "in": "query", "required": def.Requires(p.Name),
 				"description": p.Description, "schema": jsonSchema(&p.Schema)})
 		}
@@ -174,7 +174,7 @@ func operationID(def *lexicons.Def) string {
 	return strings.ReplaceAll(strings.TrimPrefix(def.Path, "/"), "/", ".")
 }
 
-// firstSentence returns the first sentence of a description, as far as its first colon, semicolon or comma.
+// firstSentence returns the first sentence of a description, up to its first colon, semicolon or comma.
 func firstSentence(description string) string {
 	sentence, _, _ := strings.Cut(description, ". ")
 	for _, end := range []string{":", ";", ", "} {
@@ -191,7 +191,8 @@ func media(b *lexicons.Body) object {
 	return object{b.Encoding: content}
 }
 
-// refName is the name of a shared definition where only letters, digits, dots, dashes and underscores are allowed.
+// refName returns the name of a shared definition in the characters that OpenAPI allows: letters, digits, dots, dashes
+// and underscores.
 func refName(ref string) string { return strings.ReplaceAll(ref, "#", ".") }
 
 // jsonSchema turns a schema of the lexicon language into JSON Schema. Formats that JSON Schema doesn't know are

@@ -21,12 +21,12 @@ import (
 )
 
 const (
-	// The longest NSID that atproto allows, in bytes.
+	// maxCollection is the longest NSID that atproto allows, in bytes.
 	maxCollection = 317
-	// The longest path in bytes, without its leading dot. Twice what the extractor takes by default, so that every
-	// path in an index can be asked for.
+	// maxPath is the longest path in bytes, without its leading dot. It is twice the extractor's limit, so that every
+	// path in an index can be queried.
 	maxPath = 1024
-	// The most entries of from_dids, as of did.
+	// maxFilter is the most entries of from_dids and of did.
 	maxFilter = 10_000
 )
 
@@ -36,21 +36,21 @@ type params struct {
 	route *routes.Route
 	def   *lexicons.Def       // of the route
 	raw   map[string][]string // values by decoded name, still encoded: an ignored parameter may be malformed
-	// given has values that came decoded, in a message.
+	// given has decoded values, from a message.
 	given  map[string][]string
-	input  map[string]any // of a procedure, as its definition says
-	origin string         // this server as the client knows it: https://weft.example
-	// accounts has the DIDs of handles in the subject; an empty one was not found.
+	input  map[string]any // body of a procedure, checked by its definition
+	origin string         // public URL of this server: https://weft.example
+	// accounts has the DIDs of handles in the subject; "" for a handle that was not found.
 	accounts map[string]string
 	// linked reports whether any record links to a subject.
 	linked func(subject string) bool
-	// pause gives the query's place in the semaphore to others, and waits in line for the next; nil: the query is short.
+	// pause releases the query's slot in the semaphore, and waits in line for another one; nil: the query is short.
 	pause func() error
 	err   error
 }
 
-// parseQuery splits a query string. url.ParseQuery drops what it cannot decode, and so answers another question;
-// parseQuery reports it. A semicolon is a character like any other.
+// parseQuery splits a query string. It reports values that it cannot decode. url.ParseQuery drops them, which would
+// answer another query. A semicolon is a character like any other.
 func parseQuery(route *routes.Route, query string) *params {
 	p := &params{route: route, def: definitions.At(route.Path), raw: make(map[string][]string)}
 	for pair := range strings.SplitSeq(query, "&") {
@@ -106,8 +106,8 @@ func (p *params) schema(name string) *lexicons.Schema {
 	panic("api: " + p.def.Path + " reads a parameter that it doesn't define: " + name)
 }
 
-// text returns the value of a parameter that may be given once, and whether it was given. An empty value is an error:
-// most likely it is a variable that was not set.
+// text returns the value of a non-repeatable parameter, and whether it is present. An empty value is an error: most
+// likely a variable of the client was not set.
 func (p *params) text(name string) (string, bool) {
 	schema := p.schema(name)
 	values := p.values(name)
@@ -172,7 +172,7 @@ func (p *params) flag(name string) bool {
 	return v == "true"
 }
 
-// namesAtOnce is how many names are checked before other goroutines may run: half a millisecond.
+// namesAtOnce is the number of names that are checked between two yields to other goroutines: half a millisecond.
 const namesAtOnce = 256
 
 // filter returns the set of entries of a parameter, at most most: sorted, without duplicates, each normalised by norm.
@@ -246,7 +246,7 @@ func (p *params) did(name string) string {
 	return v
 }
 
-// read reads the body of a procedure by its lexicon. A fault names the first member that is wrong.
+// read reads the body of a procedure by its lexicon. An error names the first invalid member.
 func (p *params) read(body io.Reader) {
 	v, err := definitions.Read(body, p.def.Input.Schema)
 	var large *http.MaxBytesError

@@ -11,7 +11,7 @@ import (
 	"weft.dev/weft/api/routes"
 )
 
-// rateLimit allows each host perMinute requests a minute, all at once if it likes, and each network budget.Wide times
+// rateLimit allows each host perMinute requests a minute, all at once if necessary, and each network budget.Wide times
 // as many.
 type rateLimit struct {
 	perMinute int
@@ -21,14 +21,14 @@ type rateLimit struct {
 	young, old map[string]*bucket
 }
 
-// bucket is the rest of a host's or a network's requests at one time.
+// bucket is the remaining requests of a host or a network at one time.
 type bucket struct {
 	left float64
 	at   time.Time
 }
 
-// rateAddresses bounds the memory to some 20 MB: with more addresses in a minute, quiet ones start with a full bucket
-// again.
+// rateAddresses limits the memory to some 20 MB: with more addresses in a minute, the least recent ones start with a
+// full bucket again.
 const rateAddresses = 100_000
 
 // take counts a request of a client. It returns the number of requests left, and the seconds until the bucket is full.
@@ -69,7 +69,7 @@ func (l *rateLimit) bucket(key string, perMinute float64) *bucket {
 	return b
 }
 
-// limitRates refuses the requests of a client beyond its rate. Health checks have no limit.
+// limitRates refuses requests above the rate of a client. Health checks have no limit.
 func (s *server) limitRates(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		route := routes.At(r.URL.Path)

@@ -37,7 +37,7 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-// CountTop counts what is linked to most until ctx ends. Without it, getTop finds nothing.
+// CountTop counts links for getTop until ctx ends. Without it, getTop finds nothing.
 func (s *Server) CountTop(ctx context.Context) error {
 	s.server.top.Run(ctx)
 	return nil

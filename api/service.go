@@ -16,8 +16,8 @@ const help = "weft, a backlink index for the AT Protocol: who links here, from w
 	"docs lists the routes. XRPC methods take ?subject=<at-uri, DID or URI>&source=<collection>:<path>. " +
 	"The older routes take ?target=<at-uri, DID or URI>&collection=<collection>&path=.<path>."
 
-// about returns the handler of an answer about the service. Concurrent requests share one answer. It waits in no
-// semaphore, so that an operator sees it when the semaphores are full.
+// about returns the handler of an answer about the service. Concurrent requests share one answer. It doesn't wait in a
+// semaphore, so that an operator gets it when the semaphores are full.
 func (s *server) about(answer func(context.Context) (any, error)) http.HandlerFunc {
 	shared := &sharedAnswer{make: func(ctx context.Context) ([]byte, error) {
 		v, err := answer(ctx)
@@ -38,13 +38,13 @@ func (s *server) about(answer func(context.Context) (any, error)) http.HandlerFu
 	}
 }
 
-// sharedAnswer makes one answer at a time.
+// sharedAnswer computes one answer at a time.
 type sharedAnswer struct {
 	make    func(context.Context) ([]byte, error)
 	timeout time.Duration
 
 	mu    sync.Mutex
-	under *making // nil: none is made
+	under *making // nil: none in progress
 }
 
 // making is an answer in progress.
@@ -54,7 +54,7 @@ type making struct {
 	err  error
 }
 
-// get makes an answer, or waits for the one in progress.
+// get computes an answer, or waits for the one in progress.
 func (a *sharedAnswer) get(ctx context.Context) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func (a *sharedAnswer) get(ctx context.Context) ([]byte, error) {
 			return nil, ctx.Err()
 		}
 	}
-	m = &making{done: make(chan struct{}), err: errInternal} // should it panic
+	m = &making{done: make(chan struct{}), err: errInternal} // if it panics
 	a.under = m
 	a.mu.Unlock()
 	defer func() {
@@ -84,7 +84,7 @@ func (a *sharedAnswer) get(ctx context.Context) ([]byte, error) {
 	defer cancel()
 	m.body, m.err = a.make(ctx)
 	if m.err != nil && ctx.Err() != nil {
-		m.err = fmt.Errorf("%w: %w", ctx.Err(), m.err) // whatever it ended with comes from that
+		m.err = fmt.Errorf("%w: %w", ctx.Err(), m.err) // the timeout is its cause
 	}
 	return m.body, m.err
 }
@@ -113,12 +113,12 @@ func (s *server) index(ctx context.Context) (any, error) {
 	return a, nil
 }
 
-// health answers as soon as the process does, as in atproto services. /readyz says whether it can answer queries.
+// health answers as soon as the process does, as in atproto services. /readyz reports whether it can answer queries.
 func (s *server) health(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, r, http.StatusOK, cacheNever, wire.Health{Version: s.Version})
 }
 
-// ready answers whether this instance can answer, and with max-lag whether its answers are also that current.
+// ready reports whether this instance can answer, and with max-lag also whether its index is that current.
 func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 	maxLag := s.MaxLag
 	if query := r.URL.Query(); query.Has("max-lag") {
@@ -144,10 +144,10 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, r, http.StatusOK, cacheNever, a)
 }
 
-// robots keeps crawlers off pages without end: every link leads to pages of links.
+// robots keeps crawlers off an endless number of pages: every link leads to pages of links.
 var robots = "User-agent: *\nDisallow: " + routes.Links.Path + "\nDisallow: " + routes.Prefix + "\n"
 
-// didDocument lets PDSs proxy requests to this service, under Constellation's name for clients that know only that,
+// didDocument lets PDSs proxy requests to this service, under Constellation's name for clients that know only that one,
 // and under weft's.
 func (s *server) didDocument(w http.ResponseWriter, r *http.Request) {
 	if s.DIDWeb == "" {

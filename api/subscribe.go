@@ -23,24 +23,26 @@ import (
 )
 
 const (
-	// The sum of both bounds how long a half-open connection stays.
+	// pingEvery and the wait for a pong limit the time that a half-open connection stays.
 	pingEvery = 30 * time.Second
 	pongWait  = 20 * time.Second
-	// A client that takes nothing for this long is disconnected.
+	// writeWait is the time after which a client that reads nothing is disconnected.
 	writeWait = 10 * time.Second
-	// Ten thousand DIDs are 320 kB; fifty thousand at-uris of posts are 4 MB.
+	// maxMessage is in bytes: ten thousand DIDs are 320 kB; fifty thousand at-uris of posts are 4 MB.
 	maxMessage = 5 << 20
-	// The longest time that a message may take to arrive, the wait for its memory included.
+	// messageWait limits the time until a message has arrived, with the wait for its memory.
 	messageWait = 30 * time.Second
-	// A shorter message, of some 50 names, is read at once.
+	// smallMessage is the size in bytes below which a message, of some 50 names, is read at once.
 	smallMessage = 4 << 10
-	// Messages and pings of a client at once; then one a second. Filters change when a person does something.
+	// messageBurst is the number of messages and pings of a client at once; then one a second. Filters change only when
+	// a person acts.
 	messageBurst = 20
-	// Bytes of frames that are gathered for one write.
+	// corkBytes is the size of frames that are gathered for one write.
 	corkBytes = 32 << 10
 )
 
-// subscribeWebSocket serves /subscribe. It looks nothing up before the client is admitted and has its WebSocket.
+// subscribeWebSocket serves /subscribe. It reads nothing from the index before the client is admitted and has its
+// WebSocket.
 func (s *server) subscribeWebSocket(w http.ResponseWriter, r *http.Request) {
 	p := parseQuery(routes.Subscribe, r.URL.RawQuery)
 	instant := p.flag("instant")
@@ -63,12 +65,12 @@ func (s *server) subscribeWebSocket(w http.ResponseWriter, r *http.Request) {
 	}
 	defer release()
 	cork := &corkedWriter{ResponseWriter: w}
-	// Compression would take a window of memory for each subscriber, and most of the time at a thousand of them.
+	// Compression would need a window of memory for each subscriber, and most of the CPU time at a thousand of them.
 	conn, err := websocket.Accept(cork, r,
 		&websocket.AcceptOptions{InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled,
 			OnPingReceived: func(context.Context, []byte) bool { return cork.conn.Load().pinged() }})
 	if err != nil {
-		return // it has been answered
+		return // Accept has answered
 	}
 	defer func() { _ = conn.CloseNow() }()
 	c := &socket{Conn: conn, cork: cork.conn.Load(), accounts: accounts}
@@ -76,7 +78,7 @@ func (s *server) subscribeWebSocket(w http.ResponseWriter, r *http.Request) {
 	defer s.metrics.subscribers.WithLabelValues("websocket").Dec()
 	c.sub, err = s.subscribe(r.Context(), s.clients.Of(r), options)
 	if err != nil {
-		// A browser does not see the answer to a refused upgrade: the WebSocket says why.
+		// A browser does not expose the answer to a refused upgrade, so the WebSocket sends the reason.
 		f := s.failureOf(r.Context(), r, err)
 		s.metrics.closed(f.Name)
 		c.end(f)
@@ -163,7 +165,7 @@ func (c *socket) end(f *failure) {
 	c.close(code, closeReason(f.Name+": "+f.Message))
 }
 
-// close says why in a close frame, and waits for the peer's, within bounds.
+// close sends the reason in a close frame, and waits for the peer's, within limits.
 func (c *socket) close(code websocket.StatusCode, reason string) {
 	c.cork.closing()
 	_ = c.Close(code, reason)
@@ -224,10 +226,10 @@ func (c *socket) write(ctx context.Context, s *server) error {
 	}
 }
 
-// read reads messages until an error ends that, and returns it.
+// read reads messages until an error, which it returns.
 func (c *socket) read(ctx context.Context, s *server) error {
 	for {
-		// Without a deadline: it would cut the connection before the client gets the reason.
+		// No deadline: it would close the connection before the client gets the reason.
 		kind, r, err := c.Reader(context.Background())
 		if err != nil {
 			return err
@@ -239,7 +241,7 @@ func (c *socket) read(ctx context.Context, s *server) error {
 	}
 }
 
-// message takes a message.
+// message handles a message.
 func (c *socket) message(ctx context.Context, s *server, kind websocket.MessageType, r io.Reader) error {
 	if !c.cork.allow() {
 		return &closing{websocket.StatusPolicyViolation, "too many messages: the limit is one per second"}
@@ -250,8 +252,7 @@ func (c *socket) message(ctx context.Context, s *server, kind websocket.MessageT
 	return c.update(ctx, s, r)
 }
 
-// passOver reads the rest of a message that is refused, as far as it comes within closeWait: the close frame of the
-// peer is behind it.
+// passOver reads the rest of a refused message, within closeWait: the close frame of the peer follows it.
 func (c *socket) passOver(r io.Reader) {
 	_ = c.cork.SetReadDeadline(time.Now().Add(closeWait))
 	_, _ = io.Copy(io.Discard, r)
@@ -268,7 +269,7 @@ func (c *socket) update(ctx context.Context, s *server, r io.Reader) error {
 	message := io.Reader(bytes.NewReader(begin[:n]))
 	switch {
 	case err == nil:
-		room, err := s.memory.Take(ctx, c.sub.who, 2*maxMessage) // its names, and the filter made of them
+		room, err := s.memory.Take(ctx, c.sub.who, 2*maxMessage) // for its names and for the filter made of them
 		if err != nil {
 			return s.failureOf(ctx, &http.Request{URL: &url.URL{Path: routes.Subscribe.Path}}, err)
 		}
@@ -287,7 +288,7 @@ func (c *socket) update(ctx context.Context, s *server, r io.Reader) error {
 	return nil
 }
 
-// readUpdate reads a client's message. A closing is a fault of the message; any other error is one of r.
+// readUpdate reads a client's message. A closing is an error of the message; any other error is one of r.
 func readUpdate(r io.Reader) (stream.Filter, error) {
 	bad := func(code websocket.StatusCode, format string, args ...any) (stream.Filter, error) {
 		return stream.Filter{}, &closing{code, closeReason(fmt.Sprintf(format, args...))}
@@ -322,7 +323,7 @@ func readUpdate(r io.Reader) (stream.Filter, error) {
 	return filter, nil
 }
 
-// closeReason cuts a text to the 123 bytes that a close frame holds.
+// closeReason truncates a text to the 123 bytes of a close frame.
 func closeReason(text string) string {
 	for len(text) > 123 || !utf8.ValidString(text) {
 		text = text[:min(len(text), 124)-1]

@@ -20,13 +20,13 @@ type Streams struct {
 }
 
 const (
-	// A household or an office behind one address, with a few tabs each.
+	// defaultPerAddress suffices for a household or an office behind one address, with a few tabs each.
 	defaultPerAddress = 50
-	// At about 30 kB each, 150 MB.
+	// defaultSubscribers take 150 MB at about 30 kB each.
 	defaultSubscribers = 5000
 )
 
-// subscriber is a client of a stream with its resources.
+// subscriber is a client of a stream, with its reserved resources.
 type subscriber struct {
 	*stream.Subscription
 	who    budget.Client

@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	// For each target of an answer, so many candidates are counted at most: those that may have as many links, but have
-	// fewer because links were removed or the bound is high.
+	// countsPerTop is the most candidates that are counted for each target of an answer: candidates that may have
+	// enough links, but have fewer because of removals or a high bound.
 	countsPerTop = 5
-	// Counts that are made at once beyond the length of the answer.
+	// moreCounts is the number of counts at once beyond the length of the answer.
 	moreCounts = 10
-	// The sources that an answer names.
+	// maxTopSources is the most sources in an answer.
 	maxTopSources = 20
 )
 
@@ -56,7 +56,7 @@ func (s *server) getTop(ctx context.Context, p *params) (any, error) {
 	return a, err
 }
 
-// hydrateSubjects adds the content of the subjects that are records, of the first ones up to maxContents.
+// hydrateSubjects adds the content of the first subjects that are records, up to maxContents.
 func (s *server) hydrateSubjects(ctx context.Context, subjects []wire.SubjectCount) error {
 	var records []db.Record
 	var at []int // the index in subjects of each
@@ -74,13 +74,13 @@ func (s *server) hydrateSubjects(ctx context.Context, subjects []wire.SubjectCou
 	return err
 }
 
-// topOf counts the candidates of a source, those first that may have the most links, until no other can be among the
-// first limit. bound is how many links a target may have that was not counted.
+// topOf counts the candidates of a source, likeliest first, until no other can be among the first limit. bound is the
+// most links of an uncounted target.
 func (s *server) topOf(ctx context.Context, source db.Source, since time.Time, limit int) (
 	found []wire.SubjectCount, bound int64, err error) {
 	candidates, bound := s.top.Candidates(source, since)
 	found = []wire.SubjectCount{}
-	// The first of an answer are counted together, and then some at a time.
+	// The first counts are as many as the answer's targets; later ones are made a few at a time.
 	for counted, n := 0, limit; ; n = moreCounts {
 		some := candidates[counted:min(len(candidates), counted+n, countsPerTop*limit)]
 		counts, err := s.Store.CountsSince(ctx, each(some, func(c top.Candidate) db.Pair {

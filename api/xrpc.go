@@ -49,8 +49,8 @@ func (s *server) getManyToManyCounts(ctx context.Context, p *params) (any, error
 	return wire.ManyToManyCounts{Counts: each(page.Items, toOtherCount), Cursor: next}, err
 }
 
-// manyQuery reads the parameters of both many-to-many methods. Constellation has linkDid in one and did in the other: both
-// know both.
+// manyQuery reads the parameters of both many-to-many methods. Constellation has linkDid in one and did in the other;
+// both methods here accept both.
 func manyQuery(p *params) db.ManyQuery {
 	list := db.ListQuery{Target: p.subject("subject"), Source: p.source(), DIDs: p.dids("linkDid", "did"),
 		Limit: p.limit()}

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Replication is the state of the replica that this process keeps.
+// Replication is the state of this process's replica.
 type Replication struct {
 	State   string `json:"state"` // ok, behind or failing
 	Replica string `json:"replica"`
@@ -27,8 +27,8 @@ type Replication struct {
 	UploadedBytes        int64 `json:"uploaded_bytes"`    // since the start
 
 	LastSuccess string `json:"last_success,omitempty"`
-	Reason      string `json:"reason,omitempty"`     // why it fails now
-	LastError   string `json:"last_error,omitempty"` // also one that has recovered
+	Reason      string `json:"reason,omitempty"`     // reason of the present failure
+	LastError   string `json:"last_error,omitempty"` // also if recovered
 	LastErrorAt string `json:"last_error_at,omitempty"`
 	Failures    int    `json:"failures"` // in a row; 0: every last attempt succeeded
 	Do          string `json:"do,omitempty"`
@@ -39,7 +39,7 @@ type Replication struct {
 // Outcome is the result of a verification.
 type Outcome string
 
-// The outcomes. VerificationInconclusive says nothing of the replica: it could not be read to the end.
+// Outcomes. VerificationInconclusive is no statement about the replica: it could not be read to the end.
 const (
 	VerificationOK           Outcome = "ok"
 	VerificationFailed       Outcome = "failed"
@@ -74,7 +74,7 @@ type Following struct {
 	TXID        TXID    `json:"txid"` // of weft.db, as it is served
 	LogSeq      uint64  `json:"log_seq"`
 	LagSeconds  float64 `json:"lag_seconds"`  // age of the primary's state that is served
-	LookSeconds float64 `json:"look_seconds"` // since everything in the replica was served
+	LookSeconds float64 `json:"look_seconds"` // time since everything in the replica was served
 
 	MissingSegments int    `json:"missing_segments"`
 	MissingBytes    int64  `json:"missing_bytes"`
@@ -83,7 +83,7 @@ type Following struct {
 	Do              string `json:"do,omitempty"`
 }
 
-// TXID is the number of a transaction, which JSON has as 16 hexadecimal digits, as Litestream does.
+// TXID is the number of a transaction. Its JSON has 16 hexadecimal digits, as Litestream's.
 type TXID uint64
 
 // String returns the 16 digits.

@@ -2,7 +2,7 @@ package wire
 
 import "time"
 
-// Status is the answer of /status: for the operator of a weft, and for those who rely on its answers.
+// Status is the answer of /status, for the operator of a weft and for clients that check its state.
 type Status struct {
 	Version     string       `json:"version"`
 	Instance    string       `json:"instance"`
@@ -20,7 +20,7 @@ type Status struct {
 	History     History      `json:"history"`
 }
 
-// StatusIndex sums the index up.
+// StatusIndex is the statistics of the index.
 type StatusIndex struct {
 	Links     int64  `json:"links"`
 	Records   int64  `json:"records"`
@@ -76,12 +76,12 @@ type StatusGap struct {
 	Note  string `json:"note"` // the outcome of the last attempt
 }
 
-// Fault is a warning or an error of the log. Equal ones are one.
+// Fault is a warning or an error of the log. Equal ones are combined.
 type Fault struct {
 	Level   string `json:"level"` // warn or error
 	Message string `json:"message"`
 	Detail  string `json:"detail,omitempty"` // of the newest
-	Do      string `json:"do,omitempty"`     // what an operator can do about it
+	Do      string `json:"do,omitempty"`     // advice for the operator
 	Count   int    `json:"count"`
 	First   string `json:"first"`
 	Last    string `json:"last"`
@@ -93,7 +93,7 @@ type History struct {
 	Points []HistoryPoint `json:"points"`
 }
 
-// HistoryPoint is the rates of one interval. Links is negative when more links went than came.
+// HistoryPoint is the rates of one interval. Links is negative if more links were removed than added.
 type HistoryPoint struct {
 	Events float64 `json:"events"` // per second
 	Links  float64 `json:"links"`  // per second
@@ -104,10 +104,10 @@ type HistoryPoint struct {
 type Upstream struct {
 	State      string         `json:"state"`     // one of the states below
 	Connected  bool           `json:"connected"` // events arrive, or the upstream has none to send
-	Host       string         `json:"host"`      // the one that is followed, or was
+	Host       string         `json:"host"`      // present or last followed server
 	Kind       string         `json:"kind"`      // v2, v1, or empty while it is not known
-	Degraded   string         `json:"degraded"`  // what the present mode cannot do
-	Detail     string         `json:"detail"`    // of the state: since when, why, and when weft tries again
+	Degraded   string         `json:"degraded"`  // limits of the present mode
+	Detail     string         `json:"detail"`    // of the state: its start, its reason, and the next attempt
 	LagSeconds float64        `json:"lag_seconds"`
 	Seq        uint64         `json:"seq"`       // position of the newest event committed
 	Committed  uint64         `json:"committed"` // position up to which the index has everything
@@ -137,7 +137,7 @@ type UpstreamHost struct {
 	Host      string `json:"host"`
 	Kind      string `json:"kind"`
 	Committed uint64 `json:"committed"`
-	Failure   string `json:"failure,omitempty"` // why it is not followed
+	Failure   string `json:"failure,omitempty"` // reason why it is not followed
 	RetryAt   string `json:"retry_at,omitempty"`
 }
 
@@ -153,7 +153,7 @@ type Replay struct {
 	Seq        uint64    `json:"seq"`               // of the newest event
 	TimeUS     int64     `json:"time_us"`           // of the newest event
 	Rate       float64   `json:"events_per_second"` // of the last seconds; 0 while nothing comes
-	ETA        float64   `json:"eta_seconds"`       // at this rate; 0: not known
+	ETA        float64   `json:"eta_seconds"`       // at this rate; 0: unknown
 	Waiting    float64   `json:"waiting_seconds"`   // since the archive sent something; 0: it sends, or weft does not read
 }
 

@@ -8,9 +8,9 @@
 // microseconds since 1970 from 10^15 on.
 package wire
 
-// Failure is the body of every answer that is no success, in the shape of XRPC.
+// Failure is the body of every failed answer, in the shape of XRPC.
 type Failure struct {
-	Name    string `json:"error"` // such as InvalidRequest
+	Name    string `json:"error"` // for example InvalidRequest
 	Message string `json:"message"`
 }
 
