@@ -143,7 +143,7 @@ func TestStoreErrors(t *testing.T) {
 					t.Errorf("status %d, error %s", w.Code, got)
 				}
 				if strings.Contains(w.Body.String(), "fire") {
-					t.Errorf("told the client: %s", w.Body)
+					t.Errorf("the client gets the error: %s", w.Body)
 				}
 				if n := strings.Count(log.String(), "disk on fire"); n != c.logged {
 					t.Errorf("logged %d times: %s", n, &log)

@@ -34,7 +34,7 @@ func document(contentType string, body []byte) http.HandlerFunc {
 	}
 }
 
-// clientModule serves the TypeScript client as an ES module. The header tells Deno where its types are.
+// clientModule serves the TypeScript client as an ES module. The header has the address of its types, for Deno.
 func clientModule() http.HandlerFunc {
 	serve := document("text/javascript; charset=utf-8", ts.JavaScript)
 	return func(w http.ResponseWriter, r *http.Request) {

@@ -71,7 +71,7 @@ func TestSubjectByHandle(t *testing.T) {
 			refused(not, "at://nobody.example"+rest, "nobody.example", "contains the handle nobody.example: ")
 			literal := get(t, not, ask(byOldName))
 			if got := get(t, resolving, ask(byOldName)); got != literal {
-				t.Errorf("a handle that nobody has any more, which is linked to: %s, and %s", got, literal)
+				t.Errorf("a former handle with links: %s, and %s", got, literal)
 			}
 			if strings.Contains(literal, `"total":0`) || strings.Contains(byDID, `"total":3`) &&
 				get(t, not, ask(byName)) == byDID {

@@ -127,7 +127,7 @@ func ended(t *testing.T, conn *websocket.Conn) (code websocket.StatusCode, reaso
 	for {
 		if _, _, err := conn.Read(ctx); err != nil {
 			if ctx.Err() != nil {
-				t.Fatal("nobody closes")
+				t.Fatal("the connection stays open")
 			}
 			var c websocket.CloseError
 			if errorsAs(err, &c) {

@@ -87,7 +87,7 @@ func TestServeReplicates(t *testing.T) {
 			}
 		}
 		if held == 0 {
-			t.Error("nobody holds a lock on weft.db: another program would take itself for its only user, and remove the WAL at its end")
+			t.Error("no process holds a lock on weft.db: another program would remove the WAL at its end, as its only user")
 		}
 	}
 	if body, err := get(w.queries + "/readyz"); err != nil || strings.Contains(string(body), "the replica") { // the disk of the test may be 80 % full

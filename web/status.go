@@ -12,7 +12,7 @@ import (
 	"weft.dev/weft/humanize"
 )
 
-// statusPage is what the page shows.
+// statusPage is the data of the page.
 type statusPage struct {
 	wire.Status
 	Upstream    []fact
@@ -30,10 +30,10 @@ type statusPage struct {
 	Lead        string // the state in a sentence or two
 }
 
-// fact is a figure, and what it says in a sentence.
+// fact is a figure with its explanation.
 type fact struct {
 	Name, Value, Note string
-	Bad               bool // somebody should look
+	Bad               bool // needs attention
 }
 
 // level is the segments of a level, with the width of their bar in percent.
@@ -45,7 +45,7 @@ type level struct {
 	Width        float64
 }
 
-// share is a part of a bar of 100, with the colour of its thread.
+// share is a part of a bar of 100, with the colour of its kind.
 type share struct {
 	Name, Bytes, Color string
 	X, W               float64
@@ -86,11 +86,11 @@ func (s *Server) status(_ context.Context, a *answer) (*view, error) {
 	return &view{Title: "Status", About: "Status of this index: upstream, size, gaps and replica.", Main: p}, nil
 }
 
-// mostLag is how far behind an index may be, in seconds, and still be called up to date.
+// mostLag is the largest lag in seconds of an index that is up to date.
 const mostLag = 60
 
 // headline returns the state of the service in a few words and in a sentence or two. It agrees with the figures below
-// it: an index that lags or has a figure that somebody should look at isn't called up to date.
+// it: an index that lags or has a figure that needs attention isn't called up to date.
 func (p *statusPage) headline() (headline, lead string) {
 	u := p.Follows
 	f := p.Copies
@@ -119,7 +119,7 @@ func (p *statusPage) headline() (headline, lead string) {
 	return "Up to date", "Counts and lists include a new event within a second."
 }
 
-// nothingRead reports whether no event was read since the start: the lag is not known then.
+// nothingRead reports whether no event was read since the start. The lag is then unknown.
 func nothingRead(u *wire.Upstream) bool { return u.Seq == 0 && u.LagSeconds == 0 }
 
 func upstreamFacts(u *wire.Upstream) []fact {
@@ -152,7 +152,7 @@ func upstreamFacts(u *wire.Upstream) []fact {
 	return facts
 }
 
-// connectionFact says what weft does with its upstream now.
+// connectionFact returns the state of the connection to the upstream.
 func connectionFact(u *wire.Upstream) fact {
 	detail := humanize.Capital(u.Detail) + "."
 	switch u.State {
@@ -169,7 +169,7 @@ func connectionFact(u *wire.Upstream) fact {
 	case wire.UpstreamDisconnected:
 		return fact{"Not connected to", u.Host, detail + " The index gets no new events.", true}
 	}
-	return fact{"Not connected to", u.Host, detail, false} // it starts or stops
+	return fact{"Not connected to", u.Host, detail, false} // starting or stopping
 }
 
 func replayOf(u *wire.Upstream) *replayBar {
@@ -334,7 +334,7 @@ func replicationFacts(r *wire.Replication) []fact {
 	return facts
 }
 
-// followingFacts are those of a copy.
+// followingFacts returns the facts of a follower.
 func followingFacts(f *wire.Following) []fact {
 	note := "This server reads this replica of another weft, the primary. Only the primary writes."
 	if f.State != "ok" && f.Do != "" {
@@ -366,7 +366,7 @@ func lastSuccess(r *wire.Replication) string {
 	return "Last upload to " + r.Replica + ": " + moment(r.LastSuccess) + "."
 }
 
-// The box of a curve.
+// curveWidth and curveHeight are the viewBox of a curve.
 const curveWidth, curveHeight = 300.0, 60.0
 
 func (p *statusPage) curves() []curve {
@@ -383,8 +383,8 @@ func (p *statusPage) curves() []curve {
 		}
 		slices.Sort(sorted)
 		most := sorted[len(sorted)-1]
-		// A replay is a hundred times as fast as what follows it, and would make a line on the ground of the rest: what is
-		// far above the usual is cut off.
+		// A replay is a hundred times as fast as the live stream, which would become a flat line. So values far above
+		// the usual are cut off.
 		high := max(1, most)
 		if usual := sorted[len(sorted)/2]; usual > 1 {
 			high = min(high, 4*usual)
@@ -437,7 +437,7 @@ func working(sealing, merging bool) string {
 	return "none"
 }
 
-// position writes a number of an upstream, or the time that it is from 10^15 on.
+// position formats a position of an upstream: a sequence number, or from 10^15 on a time.
 func position(pos uint64) string {
 	if pos >= 1_000_000_000_000_000 && pos <= math.MaxInt64 {
 		return utc(int64(pos))

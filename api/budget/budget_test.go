@@ -70,7 +70,7 @@ func TestShares(t *testing.T) {
 			t.Fatal("a host or a network holds more than its part")
 		}
 		if _, err := b.Take(t.Context(), Client{"c", "M"}, 41); !errors.Is(err, ErrFull) {
-			t.Errorf("more than anybody may hold: %v", err)
+			t.Errorf("more than the limit of a client: %v", err)
 		}
 		var waiting sync.WaitGroup
 		waiting.Go(func() {

@@ -374,7 +374,7 @@ func TestTailWithoutSubscribers(t *testing.T) {
 		m.add(entry(db.OpCreate, "x", "https://example.com/"))
 		synctest.Wait()
 		if m.reads != 0 {
-			t.Errorf("%d reads for nobody", m.reads)
+			t.Errorf("%d reads without subscribers", m.reads)
 		}
 		sub := must(tail.Subscribe(t.Context(), Options{}))
 		m.mu.Lock()
@@ -395,7 +395,7 @@ func TestTailWithoutSubscribers(t *testing.T) {
 		m.add(entry(db.OpCreate, "z", "https://example.com/"))
 		synctest.Wait()
 		if tail.running || tail.events != nil || len(tail.held) > 0 {
-			t.Error("the tail keeps events for nobody")
+			t.Error("the tail keeps events without subscribers")
 		}
 	})
 }

@@ -119,7 +119,7 @@ func (b *bench) underLoad(ctx context.Context) error {
 	return nil
 }
 
-// feedShare is how many plain questions take about as long as 300 counts.
+// feedShare is the number of plain queries that take about as long as 300 counts.
 const feedShare = 20
 
 // paced asks at the rate while events flow in. A time begins when the question is due, so that a server that stalls is

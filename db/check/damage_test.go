@@ -378,7 +378,7 @@ func TestCheckSample(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r.Kinds[check.KindLink] < 10 || len(r.Problems) > 20 {
-		t.Errorf("%d problems, %d of them told: %v", r.Total, len(r.Problems), r.Kinds)
+		t.Errorf("%d problems, %d of them listed: %v", r.Total, len(r.Problems), r.Kinds)
 	}
 	again, err := check.Run(t.Context(), dir, check.Options{Sample: 100, Seed: 3})
 	if err != nil || fmt.Sprint(again) != fmt.Sprint(r) {

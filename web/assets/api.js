@@ -1,4 +1,4 @@
-// Listening to a stream, on the page of its method.
+// Shows the events of a stream on the page of its method.
 'use strict'
 
 const form = document.querySelector('form[data-stream]')
@@ -14,7 +14,7 @@ if (form) {
     heard.prepend(line)
     while (heard.children.length > rows) heard.lastElementChild.remove()
   }
-  // What is in the form, without what is empty, one value for each line.
+  // The fields of the form, without empty ones, with one value for each line.
   const address = () => {
     const query = new URLSearchParams()
     for (const [name, value] of new FormData(form)) {
@@ -29,7 +29,7 @@ if (form) {
     button.textContent = 'Listen'
     button.setAttribute('aria-pressed', 'false')
   }
-  // What the server says about a stream that it doesn't begin, only an ordinary answer says.
+  // An EventSource or WebSocket has no text of a refusal, so fetch reads it.
   const refused = async () => {
     if (!stop) return
     const res = await fetch(address(), { headers: { Accept: 'application/json' } }).catch(() => null)

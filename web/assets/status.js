@@ -1,10 +1,10 @@
-// The status page keeps itself up to date while somebody looks at it.
+// The status page refreshes itself while it is visible.
 'use strict'
 
 const every = 5000
 const part = () => document.querySelector('[data-refresh]')
 const refresh = async () => {
-  // Where somebody reads with the keyboard, or has marked something, nothing moves.
+  // Nothing moves while an element has the focus or text is selected.
   if (document.hidden || part().contains(document.activeElement) || !getSelection().isCollapsed) return
   try {
     const res = await fetch(location.pathname, { headers: { Accept: 'text/html' } })
@@ -12,7 +12,7 @@ const refresh = async () => {
     const next = new DOMParser().parseFromString(await res.text(), 'text/html').querySelector('[data-refresh]')
     if (next) part().replaceWith(next)
   } catch {
-    // The server is away: the next look may find it.
+    // The server is unreachable; the next refresh tries again.
   }
 }
 if (part()) setInterval(refresh, every)

@@ -1,5 +1,5 @@
-// What pages do beside being read: live figures and links, copying, and the way to the search input. All of it is left out
-// where scripts are.
+// Scripts of the pages: live figures and links, copying, and the shortcut to the search input. Pages work without
+// them.
 'use strict'
 
 // Copying.
@@ -18,7 +18,7 @@ for (const button of document.querySelectorAll('[data-copy]')) {
   })
 }
 
-// A slash goes to the search input, as on other sites.
+// A slash focuses the search input, as on other sites.
 document.addEventListener('keydown', (event) => {
   const typing = event.target instanceof Element && event.target.closest('input, textarea, select, [contenteditable]')
   if (event.key !== '/' || event.ctrlKey || event.metaKey || event.altKey || typing) return
@@ -29,7 +29,7 @@ document.addEventListener('keydown', (event) => {
   find.select()
 })
 
-// Handles for the accounts that the server doesn't know yet. The page is there already; what comes too late is left out.
+// Looks up handles that the server has not cached. The page is displayed already; late answers are ignored.
 const names = async () => {
   const unknown = new Map()
   for (const a of document.querySelectorAll('[data-did]')) {
@@ -107,7 +107,7 @@ if (ticker && window.EventSource) {
     rates = [...rates, b.rate].slice(-90)
     if (spark) draw()
     if (b.new.length) document.querySelector('[data-empty]')?.remove()
-    // Where somebody is reading with the keyboard, nothing moves.
+    // Nothing moves while an element has the focus.
     if (ticker.contains(document.activeElement)) return
     for (const l of b.new) ticker.prepend(line(l))
     while (ticker.children.length > rows) ticker.lastElementChild.remove()
@@ -118,7 +118,7 @@ if (ticker && window.EventSource) {
       lost.hidden = true
       beat(event)
     }
-    source.onerror = () => { lost.hidden = false } // it tries again by itself
+    source.onerror = () => { lost.hidden = false } // it reconnects by itself
   }
   const stop = () => {
     source?.close()

@@ -138,7 +138,7 @@ func TestRemembers(t *testing.T) {
 			t.Errorf("asked %d times for a handle, and again a minute later", d.count()-asked)
 		}
 		if _, err := h.DID(t.Context(), "nobody.test"); err == nil || errors.Is(err, ErrAway) {
-			t.Errorf("of nobody: %v", err)
+			t.Errorf("an unknown handle: %v", err)
 		}
 		if _, err := h.DID(t.Context(), "not a handle"); err == nil {
 			t.Error("of no handle: no error")
@@ -238,7 +238,7 @@ func TestStrangersTripNothing(t *testing.T) {
 					leave()
 				}
 				if h.resting() {
-					t.Fatal("nobody is asked any more")
+					t.Fatal("no further look-ups")
 				}
 				if did, err := h.DID(t.Context(), "alice.test"); did != alice || err != nil {
 					t.Errorf("%q, %v", did, err)
