@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"database/sql"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -80,6 +81,48 @@ func BenchmarkFind(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkRow compares reads of rows of blocks without SQL, as weft does it, with queries of SQLite, and opens a file.
+func BenchmarkRow(b *testing.B) {
+	sm := sampleOf(b, 300_000, false)
+	s := open(b, sm.inputs(), sampleKinds, NewCache(0))
+	n := s.runs[2].head.Blocks + s.runs[2].head.First - 1
+	b.Run("pread", func(b *testing.B) {
+		for i := int64(0); b.Loop(); i++ {
+			if err := s.runs[1].readRow(tableBlocks, 1+i*7919%n, func([]byte) error { return nil }); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("SQL", func(b *testing.B) {
+		db, err := openReadOnly(s.path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer func() { _ = db.Close() }()
+		query, err := db.Prepare("SELECT data FROM blocks WHERE id = ?")
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer func() { _ = query.Close() }()
+		for i := int64(0); b.Loop(); i++ {
+			var row sql.RawBytes
+			rows, err := query.Query(1 + i*7919%n)
+			if err != nil || !rows.Next() || rows.Scan(&row) != nil || rows.Close() != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("open", func(b *testing.B) {
+		for b.Loop() {
+			other, err := Open(s.path, sampleKinds, NewCache(0))
+			if err != nil {
+				b.Fatal(err)
+			}
+			_ = other.Close()
+		}
+	})
 }
 
 // longList returns a list of links from random accounts of 20 million, with short lists around it.
