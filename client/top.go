@@ -59,7 +59,7 @@ func (c *Client) Top(ctx context.Context, q TopQuery) (Top, error) {
 		t.Until, err = time.Parse(time.RFC3339Nano, a.Until)
 	}
 	if err != nil {
-		return Top{}, fmt.Errorf("weft: a time of what is linked to most: %w", err)
+		return Top{}, fmt.Errorf("weft: getTop has an invalid time: %w", err)
 	}
 	return t, nil
 }
