@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db/index"
+	"weft.dev/weft/db/keep"
 	"weft.dev/weft/db/lsm"
 )
 
@@ -94,12 +95,15 @@ func (s *Store) compactAll() error {
 // compactNext runs the full compaction that is asked for, or the one that is due, and reports whether another may be.
 func (s *Store) compactNext(v *index.Snapshot, full *fullCompaction) (more bool, err error) {
 	files := pickCompaction(v.Files.Files)
+	if files == nil {
+		files = pickOut(v.Files.Files, v.Horizons)
+	}
 	if full != nil {
 		files = v.Files.Files
 	}
 	bytes := fileBytes(files)
 	switch {
-	case full != nil && len(files) < 2:
+	case full != nil && (len(files) == 0 || len(files) == 1 && files[0].OutShare(v.Horizons) == 0):
 		s.endFull(full, nil)
 		return true, nil
 	case len(files) == 0:
@@ -147,6 +151,23 @@ func pickCompaction(files []*index.File) []*index.File {
 	return nil
 }
 
+// outLeast is the share of a segment that is out from which on it is compacted by itself. With half, a compaction writes
+// no more than it gives back, and so each link is written at most once more.
+const outLeast = 0.5
+
+// pickOut picks a segment to compact by itself because much of it is out: the oldest.
+func pickOut(files []*index.File, h *keep.Horizons) []*index.File {
+	if h.Newest() == 0 {
+		return nil
+	}
+	for i, f := range files {
+		if f.OutShare(h) >= outLeast {
+			return files[i : i+1]
+		}
+	}
+	return nil
+}
+
 // CompactionDue reports whether segments, oldest first, are due for a compaction.
 func CompactionDue(rows []index.ManifestRow) bool {
 	files := make([]*index.File, len(rows))
@@ -165,24 +186,32 @@ func (s *Store) compact(v *index.Snapshot, files []*index.File) (*index.File, er
 	row := last.ManifestRow
 	row.ID = 0
 	row.FromSeq = first.FromSeq
-	row.Level = max(first.Level, last.Level+1)
+	row.Level = first.Level
+	if len(files) > 1 {
+		row.Level = max(first.Level, last.Level+1)
+	}
 	var runs [3][]lsm.Run
 	for i, id := range index.RunIDs {
 		for _, f := range files {
 			runs[i] = append(runs[i], f.Run(id))
 		}
 	}
-	merged, err := s.makeSegment(row, runs, first == v.Files.Files[0], fileBytes(files))
+	merged, gone, err := s.makeSegment(row, runs, first == v.Files.Files[0], fileBytes(files))
 	if err != nil {
 		return nil, fmt.Errorf("db: compact log rows %d to %d: %w", row.FromSeq, row.ToSeq, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.enter(merged, files, nil); err != nil {
+	merged.Linking = max(last.Linking-gone, 0) // another seal may have changed it
+	if err := s.enter(merged, files, nil, gone); err != nil {
 		return nil, fmt.Errorf("db: enter segment %s: %w", merged.File, err)
 	}
+	s.forgetRecords(gone)
 	now := s.core.Snapshot().Files.Files // newer ones may have come
 	i := slices.Index(now, first)
+	for _, f := range now[i+len(files):] {
+		f.Linking = max(f.Linking-gone, 0)
+	}
 	next := slices.Concat(now[:i], []*index.File{merged}, now[i+len(files):])
 	s.core.Retire(files)
 	s.swap(next, func(int) int { return len(now) })

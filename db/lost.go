@@ -189,7 +189,7 @@ func (s *Store) rebuildSegment(ctx context.Context, row index.ManifestRow, below
 		for i, stack := range v.Stacks() {
 			runs[i] = stack.Runs[len(files):]
 		}
-		f, err := s.writeSegment(part, runs, len(files) == 0, 0)
+		f, _, err := s.writeSegment(part, runs, len(files) == 0, 0)
 		if err != nil {
 			return nil, err
 		}

@@ -30,7 +30,9 @@ type history struct {
 	seq  uint64
 	dids []string
 	tids bool // record keys are TIDs of the past, so that no link's rank depends on which event was seen first
-	old  bool // links to web pages are spelled as an older program did
+	// recent has record keys be TIDs of the last hour, in steps of minutes, of which many have come before
+	recent bool
+	old    bool // links to web pages are spelled as an older program did
 }
 
 func newHistory(seed uint64) *history {
@@ -47,6 +49,9 @@ func (h *history) tid(us int64) string { return string(link.AppendTID(nil, uint6
 
 func (h *history) rkey() string {
 	n := int64(h.r.IntN(4))
+	if h.recent {
+		return h.tid(h.now - h.now%120_000_000 - 120_000_000*int64(h.r.IntN(30)) + n)
+	}
 	if h.tids {
 		return h.tid(1_760_000_000_000_000 + n)
 	}

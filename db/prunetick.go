@@ -1,6 +1,7 @@
 package db
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"time"
@@ -52,7 +53,7 @@ func (s *Store) pruneAll() error {
 	}
 }
 
-// beginPruning advances the log's clock, marks the newest row, begins a seal where unsealed rows are old, and returns the
+// beginPruning advances the log's clock, marks the newest row, moves the horizons where a step is due, begins a seal where unsealed rows are old, and returns the
 // rows that were old at the tick before.
 func (s *Store) beginPruning() (upTo uint64, err error) {
 	s.mu.Lock()
@@ -69,6 +70,9 @@ func (s *Store) beginPruning() (upTo uint64, err error) {
 	upTo = n.due
 	n.due = n.upTo
 	s.log = n
+	if err := s.moveHorizons(context.Background()); err != nil {
+		return 0, err
+	}
 	return upTo, s.sealOld()
 }
 

@@ -5,13 +5,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 
 	"weft.dev/weft/db/apply"
-	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/lsm"
@@ -43,6 +43,8 @@ type immutable struct {
 	runs  [3][]lsm.Run // by target, by record, by name; oldest first
 	below int          // segments below them
 	jobs  apply.SealedJobs
+
+	outRecords int64 // Store.outRecords when the row was made
 }
 
 // makeImmutable takes the runs in memory out of compaction, and hands them to the sealer.
@@ -59,6 +61,7 @@ func (s *Store) makeImmutable() {
 		stack.NoCompact = len(stack.Runs)
 	}
 	fz.jobs = s.state.SealedJobs()
+	fz.outRecords = s.outRecords
 	s.sealing = fz
 	s.core.SetSnapshot(&v)
 	wake(s.sealWork)
@@ -75,7 +78,7 @@ func (s *Store) seal() error {
 	}
 	s.seals.busy.Store(true)
 	defer s.seals.busy.Store(false)
-	f, err := s.makeSegment(fz.row, fz.runs, fz.below == 0, 0)
+	f, gone, err := s.makeSegment(fz.row, fz.runs, fz.below == 0, 0)
 	if errors.Is(err, errClosed) {
 		return nil // the log has it all
 	}
@@ -85,9 +88,11 @@ func (s *Store) seal() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.sealed.Broadcast()
-	if err := s.enter(f, nil, fz.jobs); err != nil {
+	f.Linking = max(f.Linking-(s.outRecords-fz.outRecords)-gone, 0)
+	if err := s.enter(f, nil, fz.jobs, gone); err != nil {
 		return fmt.Errorf("db: enter segment %s: %w", f.File, err)
 	}
+	s.forgetRecords(gone)
 	below := s.core.Snapshot().Files.Files
 	s.swap(append(slices.Clone(below), f), func(i int) int { return len(below) + len(fz.runs[i]) })
 	s.sealing = nil
@@ -111,20 +116,23 @@ func (s *Store) sealReplayed(v *index.Snapshot) (*index.Snapshot, error) {
 }
 
 // makeSegment writes a segment and calls OnSegment. merged is the size of the segments that it replaces, in bytes; 0: it
-// is of runs in memory. After an error no file is left, and the error wraps errNotWritten.
-func (s *Store) makeSegment(row index.ManifestRow, runs [3][]lsm.Run, bottom bool, merged int64) (*index.File, error) {
-	f, err := s.writeSegment(row, runs, bottom, merged)
+// is of runs in memory. gone is as of writeSegment. After an error no file is left, and the error wraps errNotWritten.
+func (s *Store) makeSegment(row index.ManifestRow, runs [3][]lsm.Run, bottom bool, merged int64) (f *index.File,
+	gone int64, err error) {
+	f, gone, err = s.writeSegment(row, runs, bottom, merged)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errNotWritten, err)
+		return nil, 0, fmt.Errorf("%w: %w", errNotWritten, err)
 	}
 	if err := s.onSegment(f, merged > 0); err != nil {
-		return nil, fmt.Errorf("%w: %w", errNotWritten, errors.Join(err, f.Close(), os.Remove(f.Path)))
+		return nil, 0, fmt.Errorf("%w: %w", errNotWritten, errors.Join(err, f.Close(), os.Remove(f.Path)))
 	}
-	return f, nil
+	return f, gone, nil
 }
 
-// writeSegment writes a segment of runs, oldest first. With bottom, no older segment is below them.
-func (s *Store) writeSegment(row index.ManifestRow, runs [3][]lsm.Run, bottom bool, merged int64) (*index.File, error) {
+// writeSegment writes a segment of runs, oldest first, without what is out. With bottom, no older segment is below them.
+// gone is the number of entries by record that were out.
+func (s *Store) writeSegment(row index.ManifestRow, runs [3][]lsm.Run, bottom bool, merged int64) (f *index.File,
+	gone int64, err error) {
 	name := fmt.Sprintf("%d-%d-%s.weft", row.FromSeq, row.ToSeq, rand.Text()[:12])
 	path := filepath.Join(s.cfg.Dir, "segments", name)
 	if merged > 0 {
@@ -133,65 +141,39 @@ func (s *Store) writeSegment(row index.ManifestRow, runs [3][]lsm.Run, bottom bo
 	}
 	meta := s.segmentMeta(&row)
 	var inputs []segment.Input
+	out := s.newOutFilter()
 	for i, id := range index.RunIDs {
 		entries, err := lsm.NewCompactionIterator(index.RunKinds[id].Keyspace, runs[i], bottom)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
+		entries.Keep(out.kept(id))
 		input := segment.Input{ID: id, Kind: index.RunKinds[id], Entries: &untilClosed{entries, s, 0}}
-		if id == index.RunTargets {
-			input.Entries = &newestRank{input.Entries, meta, 0}
+		switch id {
+		case index.RunTargets:
+			input.Entries = &rankNotes{Entries: input.Entries, meta: meta, oldest: math.MaxUint64}
+		case index.RunRecords:
+			out.records = entries
 		}
 		inputs = append(inputs, input)
 	}
-	row.Links = 0
-	for _, r := range runs[0] {
-		row.Links += r.Total()
-	}
 	info, err := segment.Write(path, meta, inputs, segment.Options{Failpoint: s.cfg.Failpoint})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	row.File, row.Bytes, row.Checksum, row.CreatedUS = name, info.Bytes, info.Checksum, s.cfg.Now().UnixMicro()
-	f, err := s.core.OpenSegment(row)
+	f, err = s.core.OpenSegment(row)
 	if err != nil {
-		return nil, errors.Join(err, os.Remove(path))
+		return nil, 0, errors.Join(err, os.Remove(path))
 	}
-	return f, nil
+	f.Links = f.Run(index.RunTargets).Total()
+	if err := out.end(); err != nil {
+		return nil, 0, errors.Join(err, f.Close(), os.Remove(path))
+	}
+	return f, int64(out.records.Gone()), nil
 }
 
-// newestRank notes the newest rank of the entries by target that go through it, in a segment's meta data: at the end,
-// before segment.Write writes them. An account's feed passes segments over by it, so it counts removals too, and it is
-// no bound that follows from the time of events: that is any time.
-type newestRank struct {
-	segment.Entries
-	meta   map[string]string
-	newest uint64
-}
-
-func (n *newestRank) Next() (bool, error) {
-	more, err := n.Entries.Next()
-	if err != nil {
-		return false, err
-	}
-	if !more {
-		n.meta[index.NewestRank] = strconv.FormatUint(n.newest, 10)
-		return false, nil
-	}
-	key := n.Key()
-	_, position, err := codec.DecodeID(key[codec.TargetLen(key):])
-	if err != nil {
-		return false, fmt.Errorf("db: link key %x: %w", key, err)
-	}
-	p, _, err := codec.DecodePosition(position)
-	if err != nil {
-		return false, fmt.Errorf("db: link key %x: %w", key, err)
-	}
-	n.newest = max(n.newest, p.Rank)
-	return true, nil
-}
-
-// segmentMeta returns the meta data in a segment's header, but for what newestRank adds.
+// segmentMeta returns the meta data in a segment's header, but for what rankNotes adds.
 func (s *Store) segmentMeta(row *index.ManifestRow) map[string]string {
 	meta := map[string]string{
 		"from_seq": strconv.FormatUint(row.FromSeq, 10),
@@ -216,8 +198,8 @@ func (s *Store) onSegment(f *index.File, merged bool) error {
 }
 
 // enter enters a segment into the manifest: a compacted one in place of its inputs, a sealed one with the jobs as of
-// its newest row.
-func (s *Store) enter(f *index.File, replaced []*index.File, jobs apply.SealedJobs) error {
+// its newest row. Later segments count as many records less as are gone.
+func (s *Store) enter(f *index.File, replaced []*index.File, jobs apply.SealedJobs, gone int64) error {
 	if err := s.Failed(); err != nil {
 		return err // a commit that failed may have left the file of the database in any state
 	}
@@ -231,6 +213,12 @@ func (s *Store) enter(f *index.File, replaced []*index.File, jobs apply.SealedJo
 	defer func() { _ = tx.Rollback() }()
 	for _, old := range replaced {
 		if _, err := tx.Exec("DELETE FROM segments WHERE id = ?", int64(old.ID)); err != nil {
+			return err
+		}
+	}
+	if gone > 0 {
+		if _, err := tx.Exec("UPDATE segments SET linking = max(linking - ?, 0) WHERE from_seq > ?", gone,
+			int64(f.ToSeq)); err != nil {
 			return err
 		}
 	}

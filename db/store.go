@@ -21,6 +21,7 @@ import (
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/index"
+	"weft.dev/weft/db/keep"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/schema"
 	"weft.dev/weft/link"
@@ -39,6 +40,8 @@ type Config struct {
 	// ReplayWindow is the retention of log rows that a segment covers; 0: for ever, and the index can be rebuilt from
 	// the log alone.
 	ReplayWindow time.Duration
+	// Keep says how long links are kept; the zero Rules: for ever.
+	Keep keep.Rules
 	// JobRecords is the number of records that a step of a job changes: of a change of account status, or of the
 	// rewriting of links to the current normalisation; 0: 2,000.
 	JobRecords int
@@ -99,6 +102,7 @@ type Store struct {
 	sealWork    chan struct{}
 	compactWork chan struct{}
 	full        *fullCompaction // nil: none is asked for; on mu
+	outRecords  int64           // records that compactions have dropped because they are out; on mu
 	pruneWork   chan struct{}
 	shrinking   bool // weft.db gives pages back
 	jobWork     chan struct{}
@@ -267,6 +271,9 @@ func (s *Store) load(ctx context.Context, path string) error {
 	}
 	if err := s.loadBodies(ctx); err != nil {
 		return fmt.Errorf("db: read the bodies of %s: %w", path, err)
+	}
+	if err := s.beginRetention(ctx); err != nil {
+		return fmt.Errorf("db: begin the retention of %s: %w", path, err)
 	}
 	if err := s.loadSpelling(); err != nil {
 		return fmt.Errorf("db: read the spelling of %s: %w", path, err)

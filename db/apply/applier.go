@@ -123,6 +123,7 @@ func (f *Applier) Snapshot() *index.Snapshot {
 	next.Seq = f.seq
 	next.Actors = f.state.next[codec.KindDID]
 	next.Hiding = f.state.hiding()
+	next.Horizons = f.state.Horizons()
 	next.Jobs = len(f.state.jobs)
 	next.MaxUS = max(next.MaxUS, f.MaxUS())
 	return next

@@ -38,12 +38,12 @@ func newDelta(base *index.Snapshot) *delta {
 	return &delta{base: base, records: map[string][]byte{}, actors: map[uint64][]string{}, names: map[string]uint64{}}
 }
 
-// record returns the newest value of a record.
+// record returns the newest value of a record, without links that are out.
 func (d *delta) record(key []byte) []byte {
 	if value, ok := d.records[string(key)]; ok {
 		return value
 	}
-	value, _, err := d.base.Records.Find(key)
+	value, err := d.base.FindRecord(key)
 	d.fail(err)
 	return value
 }

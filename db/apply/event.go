@@ -32,6 +32,7 @@ type Counts struct {
 	Stale      int // repeats, and events that newer ones have superseded
 	OutOfOrder int // log rows of events after newer ones of their account: an earlier upstream lost them
 	Tombstoned int // records of accounts that are deleted
+	Out        int // links that are not kept: they are older than the horizon of their source
 	Invalid    int // events with an invalid DID, NSID, record key or revision, and invalid links
 
 	Bodies    int // stored
@@ -47,6 +48,7 @@ func (a *Counts) add(b Counts) {
 	a.Stale += b.Stale
 	a.OutOfOrder += b.OutOfOrder
 	a.Tombstoned += b.Tombstoned
+	a.Out += b.Out
 	a.Invalid += b.Invalid
 	a.Bodies += b.Bodies
 	a.BadBodies += b.BadBodies

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"slices"
 	"strings"
 
 	"weft.dev/weft/db/codec"
@@ -142,13 +143,19 @@ func (f *Applier) difference(r *recordEvent) (removed, added []codec.RecordLink)
 	f.next = f.next[:0]
 	if r.hasLinks() {
 		rank, derived := codec.RankOf(r.rkey, r.TimeUS)
+		horizons := f.state.Horizons()
 		for i := range r.Links {
 			if !isStorable(&r.Links[i]) {
 				f.stats.Invalid++
 				continue
 			}
+			source := f.source(r, r.Links[i].Path)
+			if len(f.old) == 0 && rank < horizons.Of(source) {
+				f.stats.Out++ // its target needs no names
+				continue
+			}
 			f.next = append(f.next, codec.RecordLink{
-				Source:  f.intern(codec.KindSource, r.collection, r.Links[i].Path),
+				Source:  source,
 				Target:  f.target(r.Links[i].Target),
 				Rank:    rank,
 				Derived: derived,
@@ -156,7 +163,29 @@ func (f *Applier) difference(r *recordEvent) (removed, added []codec.RecordLink)
 		}
 		f.next = codec.SortLinks(f.next)
 	}
-	return codec.DiffLinks(f.old, f.next)
+	removed, added = codec.DiffLinks(f.old, f.next)
+	return removed, f.withoutOut(added)
+}
+
+// withoutOut takes the added links that are out from them and from f.next. A link that stays keeps its rank, and is in.
+func (f *Applier) withoutOut(added []codec.RecordLink) []codec.RecordLink {
+	horizons := f.state.Horizons()
+	isOut := func(l codec.RecordLink) bool { return l.Rank < horizons.Of(l.Source) }
+	if !slices.ContainsFunc(added, isOut) {
+		return added
+	}
+	n := len(added)
+	f.next = slices.DeleteFunc(f.next, isOut)
+	added = slices.DeleteFunc(added, isOut)
+	f.stats.Out += n - len(added)
+	return added
+}
+
+// source returns the id of a source of the record's collection, a new one for a new path.
+func (f *Applier) source(r *recordEvent, path string) uint64 {
+	id := f.intern(codec.KindSource, r.collection, path)
+	f.state.keep.Add(id, r.Collection, path)
+	return id
 }
 
 // isStorable reports whether a link fits a key: a zero byte would end it early. The extractor makes no others.

@@ -9,7 +9,7 @@ import (
 	"weft.dev/weft/db/lsm"
 )
 
-// recordWalk is a walk over an account's records, those that are gone too: they have no value.
+// recordWalk is a walk over an account's records, those that are gone or out too: they have no value.
 //
 //	w := f.walk(actor, from, to, false)
 //	for w.next() {
@@ -59,8 +59,11 @@ func (w *recordWalk) next() bool {
 	}
 	w.taken = w.more && first >= 0
 	if first > 0 {
-		w.key, w.value = w.below.Key(), w.below.Value()
-		return true
+		value, err := w.d.base.InRecord(w.below.Key(), w.below.Value())
+		w.d.fail(err)
+		w.key = w.below.Key()
+		w.value = value
+		return err == nil
 	}
 	w.key = []byte(w.changed[0])
 	w.value = w.d.records[w.changed[0]]

@@ -99,6 +99,10 @@ func (s *State) replayLog(ctx context.Context, q logrow.Queryer, v *index.Snapsh
 			return nil, fmt.Errorf("read the end of the log: %w", err)
 		}
 	}
+	v, err := s.withHorizons(ctx, q, v)
+	if err != nil {
+		return nil, err
+	}
 	s.progress(v.Seq)
 	// One core reads the log while another applies it: half the time of a start after a crash.
 	reading, both := errgroup.WithContext(ctx)
@@ -226,6 +230,7 @@ func (f *Applier) replayRow(r *logrow.Row, body bool, removed, added []codec.Rec
 	if r.Op == logrow.OpSeen {
 		return nil
 	}
+	removed, added = f.inHorizon(removed), f.inHorizon(added)
 	before := f.d.record(key)
 	old, err := codec.DecodeLinks(nil, before, r.Rkey)
 	if err != nil {
@@ -240,8 +245,11 @@ func (f *Applier) replayRow(r *logrow.Row, body bool, removed, added []codec.Rec
 	}
 	f.d.setRev(r.Actor, rev)
 	ref := uint64(0)
-	if body && len(next) > 0 {
+	switch {
+	case body && len(next) > 0:
 		ref = r.Seq
+	case body:
+		f.state.outBodies = append(f.state.outBodies, r.Seq)
 	}
 	if r.Op == logrow.OpRewritten && len(next) > 0 {
 		ref = codec.BodyRef(before) // the record's content stays

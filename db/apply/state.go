@@ -10,6 +10,7 @@ import (
 
 	"weft.dev/weft/db/body"
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/keep"
 	"weft.dev/weft/db/logrow"
 )
 
@@ -28,14 +29,16 @@ type StateConfig struct {
 // serialises the calls.
 type State struct {
 	// Bodies says which bodies are stored. The zero value, which a replay takes: none.
-	Bodies  Bodies
-	config  StateConfig
-	status  *statuses             // of the accounts that are not active
-	resyncs map[uint64]*resync    // by account, whose repo is being replaced
-	opened  map[uint64]openResync // resyncs that the replay opens again; nil after it
-	jobs    map[uint64]*job       // by account, whose status changes step by step
-	next    map[byte]uint64       // the newest id of each kind of name
-	logEnd  uint64                // the newest log row at the start of the replay, for its progress
+	Bodies    Bodies
+	config    StateConfig
+	status    *statuses             // of the accounts that are not active
+	resyncs   map[uint64]*resync    // by account, whose repo is being replaced
+	opened    map[uint64]openResync // resyncs that the replay opens again; nil after it
+	jobs      map[uint64]*job       // by account, whose status changes step by step
+	next      map[byte]uint64       // the newest id of each kind of name
+	keep      keep.Retention        // how long links are kept
+	outBodies []uint64              // log rows whose bodies no record has, as the replay left them out
+	logEnd    uint64                // the newest log row at the start of the replay, for its progress
 }
 
 // NewState returns the state of an empty index.
@@ -105,6 +108,12 @@ func (s *State) Purged(actor uint64, key []byte) bool {
 	j := s.jobs[actor]
 	return s.status.of(actor) == logrow.StatusDeleted && (j == nil || j.purged(key))
 }
+
+// Horizons returns the present horizons, also of sources that are new in this batch; nil: there are none.
+func (s *State) Horizons() *keep.Horizons { return s.keep.Horizons() }
+
+// Retention says how long links are kept.
+func (s *State) Retention() *keep.Retention { return &s.keep }
 
 // Resyncing reports whether a resync of a host's sync is open.
 func (s *State) Resyncing(host string) bool {

@@ -186,7 +186,7 @@ func (c *checker) newEffect(key []byte, r *logrow.Row, purged map[uint64]purge) 
 	if c.s.Status(r.Actor) == logrow.StatusDeleted && !c.s.Purged(r.Actor, key) {
 		at.purged = purged[r.Actor].before // the job that purges the account has not reached the record
 	}
-	value, _, err := c.core.Snapshot().Records.Find(key)
+	value, err := c.core.Snapshot().FindRecord(key)
 	if err != nil {
 		return at, err
 	}
@@ -209,6 +209,9 @@ func (c *checker) effect(at *effect, r *logrow.Row, l *logrow.LinkRow) {
 	}
 	at.source = l.Source
 	at.target = append(at.target[:0:0], l.Target...)
+	if l.RecordLink(r.Rkey).Rank < c.core.Snapshot().Horizons.Of(l.Source) {
+		return // it is out, and the index may have it or not
+	}
 	link := codec.RecordLink{Source: l.Source, Target: at.target}
 	i, has := slices.BinarySearchFunc(at.links, link, codec.CompareLinks) // a record may have 250,000 links
 	switch {

@@ -68,6 +68,10 @@ func (c *checker) listOf(key, value []byte) ([]byte, error) {
 	if err != nil {
 		return nil, nil
 	}
+	value, err = c.core.Snapshot().InRecord(key, value)
+	if err != nil {
+		return nil, nil
+	}
 	found, err := codec.DecodeLinks(nil, value, rkey)
 	if err != nil || len(found) == 0 {
 		return nil, nil
@@ -83,7 +87,8 @@ func (c *checker) listOf(key, value []byte) ([]byte, error) {
 // list checks a list: some consecutive links against their records, and the sums unless the list is too long to count.
 func (c *checker) list(ctx context.Context, prefix []byte, walk *int64) error {
 	v := c.core.Snapshot()
-	total, err := v.Targets.Sum(prefix)
+	l := v.ListOf(prefix)
+	total, err := l.Total()
 	if err != nil {
 		return err
 	}
@@ -93,7 +98,7 @@ func (c *checker) list(ctx context.Context, prefix []byte, walk *int64) error {
 		first = c.rand.Int64N(min(total, sampleList) - sampleLinks + 1)
 	}
 	whole := total <= max(sampleList, *walk)
-	sc := v.Targets.Scan(prefix, lsm.PrefixEnd(prefix), false)
+	sc := l.Scan(ctx)
 	for n := int64(0); sc.Next(); n++ {
 		if err := index.CheckContext(ctx, int(n)); err != nil {
 			return err
@@ -108,7 +113,7 @@ func (c *checker) list(ctx context.Context, prefix []byte, walk *int64) error {
 				return nil
 			}
 		default:
-			if p, err := v.ListOf(prefix).Position(sc); err == nil {
+			if p, err := l.Position(sc); err == nil {
 				at.add(p.AccountID)
 			}
 		}

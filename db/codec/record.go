@@ -145,6 +145,58 @@ func DecodeLinks(dst []RecordLink, value, rkey []byte) ([]RecordLink, error) {
 	return dst, nil
 }
 
+// CutLinks returns a record's value without the links that out reports, by source and rank: the value itself where all
+// stay, and nil where none does.
+func CutLinks(value, rkey []byte, out func(source, rank uint64) bool) ([]byte, error) {
+	cut := false
+	links := 0
+	var kept []byte
+	for at := 0; at < len(value); {
+		source, rest, err := DecodeID(value[at:])
+		if err != nil || len(rest) == 0 {
+			return nil, ErrMalformed
+		}
+		if source == 0 { // the body
+			if cut {
+				kept = append(kept, value[at:]...)
+			}
+			break
+		}
+		rank, _ := TIDRank(rkey)
+		skip := 1
+		if rest[0] != 0 {
+			skip = 9
+			if len(rest) < skip {
+				return nil, ErrMalformed
+			}
+			rank = binary.BigEndian.Uint64(rest[1:])
+		}
+		n := TargetLen(rest[min(skip, len(rest)):])
+		if n == 0 {
+			return nil, ErrMalformed
+		}
+		end := len(value) - len(rest) + skip + n
+		switch {
+		case !out(source, rank):
+			links++
+			if cut {
+				kept = append(kept, value[at:end]...)
+			}
+		case !cut:
+			cut = true
+			kept = append(make([]byte, 0, len(value)), value[:at]...)
+		}
+		at = end
+	}
+	switch {
+	case !cut:
+		return value, nil
+	case links == 0:
+		return nil, nil
+	}
+	return kept, nil
+}
+
 // DiffLinks returns the links that a record lost and gained. In next, which it changes in place, the links that stay
 // get the rank that they had. All are in order.
 func DiffLinks(old, next []RecordLink) (removed, added []RecordLink) {

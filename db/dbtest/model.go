@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
+	"time"
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/apply"
@@ -17,6 +19,13 @@ import (
 type Model struct {
 	accounts map[string]*account
 	nowUS    int64
+	kept     []kept
+}
+
+// kept is rules of retention at a moment.
+type kept struct {
+	rules   map[string]time.Duration // by pattern; 0: for ever
+	clockUS int64
 }
 
 type account struct {
@@ -102,7 +111,9 @@ func (m *Model) Apply(e apply.Event) {
 				if !had {
 					rank = Rank(e.Rkey, e.TimeUS)
 				}
-				next.links[l] = rank
+				if rank >= m.Horizon(db.Source{Collection: e.Collection, Path: l.Path}) {
+					next.links[l] = rank
+				}
 			}
 			next.body = content(e, old.body, maps.Equal(old.links, next.links))
 			if a.resync != nil {
@@ -162,6 +173,43 @@ func (m *Model) Purge(keep func(did string, source db.Source, target string) boo
 			}
 		}
 	}
+}
+
+// Keep moves the horizons to where rules put them when the log's clock is at a time, and removes what is out then.
+func (m *Model) Keep(rules map[string]time.Duration, clockUS int64) {
+	m.kept = append(m.kept, kept{rules, clockUS})
+	for _, a := range m.accounts {
+		for key, r := range a.records {
+			maps.DeleteFunc(r.links, func(l db.Link, rank uint64) bool {
+				return rank < m.Horizon(db.Source{Collection: key.Collection, Path: l.Path})
+			})
+			if len(r.links) == 0 {
+				delete(a.records, key)
+			}
+		}
+	}
+}
+
+// Horizon is the newest horizon that a source ever had, in microseconds since 1970; 0: none.
+func (m *Model) Horizon(s db.Source) (us uint64) {
+	for _, k := range m.kept {
+		best, keep := -1, time.Duration(0)
+		for pattern, d := range k.rules {
+			exact := pattern == s.Collection || pattern == s.Collection+":"+s.Path
+			group, isGroup := strings.CutSuffix(pattern, "*")
+			if (exact || isGroup && strings.HasPrefix(s.Collection, group)) && len(pattern) > best {
+				best, keep = len(pattern), d
+			}
+		}
+		if keep == 0 {
+			continue
+		}
+		step := min(max(keep/24, time.Minute), time.Hour).Microseconds()
+		if at := k.clockUS - keep.Microseconds(); at > 0 {
+			us = max(us, uint64(at/step*step))
+		}
+	}
+	return us
 }
 
 // Settle ends the resyncs whose accounts have been silent for a minute of the upstream's time.

@@ -156,13 +156,19 @@ func (w *window) gather(ctx context.Context) error {
 			continue
 		}
 		first := len(w.cut)
-		w.cut, err = codec.DecodeLinks(w.cut, w.scan.Value(), r.rkey)
+		value, err := w.e.core.Snapshot().InRecord(r.key, w.scan.Value())
+		if err == nil && len(value) == 0 {
+			continue // all of it is out
+		}
+		if err == nil {
+			w.cut, err = codec.DecodeLinks(w.cut, value, r.rkey)
+		}
 		if err != nil {
 			return fmt.Errorf("the links of record %x: %w; run weft check --all", r.key, err)
 		}
 		r.end = len(w.cut)
 		if w.e.bodies != nil {
-			r.body = codec.BodyRef(w.scan.Value())
+			r.body = codec.BodyRef(value)
 		}
 		w.found = append(w.found, r)
 		w.ids = append(w.ids, r.actor)

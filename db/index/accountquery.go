@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/keep"
 	"weft.dev/weft/db/lsm"
 )
 
@@ -222,6 +223,8 @@ func (f *feed) where(source uint64, rank []byte) where {
 	switch {
 	case f.after != nil && bytes.Compare(rank, f.after[:8]) < 0:
 		return tooNew
+	case isOut(f.v.Horizons.Of(source), rank):
+		return useless
 	case f.before != nil && bytes.Compare(rank, f.before[:min(8, len(f.before))]) > 0:
 		return useless
 	}
@@ -302,22 +305,42 @@ func (s *Queries) accountLinks(ctx context.Context, found []feedLink) ([]Account
 }
 
 // AccountTotal counts the links to an account and to all of its records, from the runs' sums.
-func (s *Queries) AccountTotal(_ context.Context, did string) (int64, error) {
+func (s *Queries) AccountTotal(ctx context.Context, did string) (int64, error) {
 	v := s.core.Acquire()
 	defer s.core.Release(v)
 	prefix, ok, err := v.accountRange(did)
 	if !ok || err != nil {
 		return 0, err
 	}
-	var total int64
-	for _, r := range v.Targets.Runs {
+	return v.sumOf(ctx, prefix)
+}
+
+// sumOf adds up the links of a range of targets: from the runs' sums, and where a run may have links that are out, list
+// by list.
+func (v *Snapshot) sumOf(ctx context.Context, prefix []byte) (int64, error) {
+	lists := &sourceSums{ctx: ctx, horizons: v.Horizons}
+	for i, r := range v.Targets.Runs {
+		if v.oldestIn(i) < v.Horizons.Newest() {
+			if err := lists.addLists(r, prefix); err != nil {
+				return 0, err
+			}
+			continue
+		}
 		n, err := r.Sum(prefix, lsm.PrefixEnd(prefix))
 		if err != nil {
 			return 0, err
 		}
-		total += n
+		lists.total += n
 	}
-	return total, nil
+	return lists.total, nil
+}
+
+// oldestIn returns the oldest rank in a run by target; 0: unknown, the run is in memory or an older weft made it.
+func (v *Snapshot) oldestIn(i int) uint64 {
+	if i >= len(v.Files.Files) {
+		return 0
+	}
+	return v.Files.Files[i].OldestRank
 }
 
 // AccountSources counts the links to an account by source, in the order in which the sources were first seen; Total is
@@ -334,7 +357,7 @@ func (s *Queries) AccountSources(ctx context.Context, q SourcesQuery) (Page[Acco
 	if !ok || err != nil {
 		return page, err
 	}
-	sums := &sourceSums{ctx: ctx, most: 2 * (q.Limit + 1)}
+	sums := &sourceSums{ctx: ctx, most: 2 * (q.Limit + 1), horizons: v.Horizons}
 	if q.After != nil {
 		sums.from = after + 1
 	}
@@ -379,6 +402,7 @@ type sourceSums struct {
 	by       map[uint64]int64
 	total    int64
 	steps    int
+	horizons *keep.Horizons
 }
 
 func (s *sourceSums) add(source uint64, n int64) {
@@ -397,7 +421,7 @@ func (s *sourceSums) add(source uint64, n int64) {
 	s.to = ids[s.most/2]
 }
 
-// addLists adds up what a run's entries in a range of targets weigh.
+// addLists adds up what a run's entries in a range of targets weigh, without those that are out.
 func (s *sourceSums) addLists(r lsm.Run, prefix []byte) error {
 	end := lsm.PrefixEnd(prefix)
 	for from := prefix; from != nil; {
@@ -407,7 +431,7 @@ func (s *sourceSums) addLists(r lsm.Run, prefix []byte) error {
 		}
 		from = nil
 		var list []byte
-		var source uint64
+		var source, horizon uint64
 		inList := 0
 		for more := true; more; {
 			s.steps++
@@ -421,14 +445,26 @@ func (s *sourceSums) addLists(r lsm.Run, prefix []byte) error {
 					return fmt.Errorf("db: link key %x: %w", key, err)
 				}
 				source = id
+				horizon = s.horizons.Of(source)
 				list = key[:len(key)-len(rest)]
 				inList = 0
 			}
 			inList++
+			if horizon > 0 && isOut(horizon, key[len(list):]) {
+				if inList > patience {
+					from = lsm.PrefixEnd(list)
+					break
+				}
+				more, err = w.Next()
+				if err != nil {
+					return err
+				}
+				continue
+			}
 			if inList > patience {
 				// A long one: the sums say what the rest of it weighs.
 				from = lsm.PrefixEnd(list)
-				n, err := r.Sum(key, from)
+				n, err := r.Sum(key, horizonKey(list, horizon))
 				if err != nil {
 					return err
 				}

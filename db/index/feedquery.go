@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"weft.dev/weft/db/codec"
-	"weft.dev/weft/db/lsm"
 )
 
 // Feed lists links, newest first. It costs as AccountLinks does: by the number of lists, however long they are.
@@ -21,7 +20,7 @@ func (s *Queries) Feed(ctx context.Context, q FeedQuery) ([]AccountLink, error) 
 
 // FeedTotal counts the links that Feed lists without a limit, from the runs' sums. Of an account and of prefixes, it
 // counts the links from all sources, whatever q.Sources says.
-func (s *Queries) FeedTotal(_ context.Context, q FeedQuery) (int64, error) {
+func (s *Queries) FeedTotal(ctx context.Context, q FeedQuery) (int64, error) {
 	v := s.core.Acquire()
 	defer s.core.Release(v)
 	ranges, err := v.feedRanges(q)
@@ -30,13 +29,11 @@ func (s *Queries) FeedTotal(_ context.Context, q FeedQuery) (int64, error) {
 	}
 	var total int64
 	for _, prefix := range ranges {
-		for _, r := range v.Targets.Runs {
-			n, err := r.Sum(prefix, lsm.PrefixEnd(prefix))
-			if err != nil {
-				return 0, err
-			}
-			total += n
+		n, err := v.sumOf(ctx, prefix)
+		if err != nil {
+			return 0, err
 		}
+		total += n
 	}
 	return total, nil
 }

@@ -183,6 +183,7 @@ func (c *Core) OpenSegment(row ManifestRow) (*File, error) {
 		return nil, errors.Join(err, opened.Close())
 	}
 	row.NewestRank, _ = strconv.ParseUint(opened.Meta()[NewestRank], 10, 64)
+	row.OldestRank, _ = strconv.ParseUint(opened.Meta()[OldestRank], 10, 64)
 	return &File{ManifestRow: row, Segment: opened, Path: path}, nil
 }
 

@@ -23,6 +23,8 @@ type firstMarks struct {
 	repeaters *roaring.Bitmap // has all accounts with more than one link, and others that had more before
 	// unresolved are the accounts whose first link has to be looked up; true: another of their links is still marked.
 	unresolved map[uint32]bool
+
+	horizon uint64 // links of an earlier rank are out
 }
 
 // markPart is the marks in one run.
@@ -89,7 +91,7 @@ func (l List) entries(ctx context.Context, r lsm.Run, part int, n int64, op byte
 	ok bool, err error,
 ) {
 	number := n - 1
-	it, err := r.Iterate(l.Prefix, lsm.PrefixEnd(l.Prefix), true)
+	it, err := r.Iterate(l.Prefix, l.to, true)
 	for more := it != nil; more && err == nil; more, err = it.Next() {
 		prefix, account, ok := codec.ListMember(it.Key())
 		if !ok || number > math.MaxUint32 {
@@ -116,11 +118,11 @@ func (m *firstMarks) add(ctx context.Context, l List, r lsm.Run) (ok bool, err e
 	if err != nil {
 		return false, err
 	}
-	end, err := r.Below(lsm.PrefixEnd(l.Prefix))
+	end, err := r.Below(l.to)
 	if err != nil {
 		return false, err
 	}
-	sum, err := r.Sum(l.Prefix, lsm.PrefixEnd(l.Prefix))
+	sum, err := r.Sum(l.Prefix, l.to)
 	if err != nil {
 		return false, err
 	}
@@ -166,6 +168,37 @@ func (m *firstMarks) add(ctx context.Context, l List, r lsm.Run) (ok bool, err e
 	err = m.displace(ctx, l, part, older)
 	m.accounts.Or(fresh)
 	return true, err
+}
+
+// raise takes the links out that a newer horizon of the list has left behind. An account whose first link is among them
+// and that may have another becomes unresolved.
+func (m *firstMarks) raise(ctx context.Context, l List) error {
+	// No account begins with 0xff: what follows is of an earlier rank.
+	w, err := m.walk(l, append(codec.RankPrefix(l.horizon), 0xff))
+	if err != nil {
+		return err
+	}
+	for n := 0; ; n++ {
+		err := CheckContext(ctx, n)
+		if err != nil {
+			return err
+		}
+		e, more, err := w.next()
+		if err != nil {
+			return err
+		}
+		if !more {
+			break
+		}
+		m.unmark(e) // the walk goes on over the shared marks
+		if m.repeaters.Contains(e.account) {
+			m.unresolved[e.account] = false
+		} else {
+			m.accounts.Remove(e.account)
+		}
+	}
+	m.horizon = l.horizon
+	return nil
 }
 
 // newest returns the position of the newest marked link; nil when there is none.

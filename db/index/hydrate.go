@@ -100,7 +100,7 @@ func (v *Snapshot) bodyOf(r Record) (actor, seq uint64, err error) {
 	if !ok || err != nil {
 		return 0, 0, err
 	}
-	value, _, err := v.Records.Find(codec.RecordKey(nil, actor, collection, codec.AppendRkey(nil, r.Rkey)))
+	value, err := v.FindRecord(codec.RecordKey(nil, actor, collection, codec.AppendRkey(nil, r.Rkey)))
 	return actor, codec.BodyRef(value), err
 }
 

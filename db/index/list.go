@@ -19,8 +19,9 @@ import (
 type List struct {
 	v        *Snapshot
 	Prefix   []byte // target and source
-	from, to []byte // the range of its keys, or of those within a span of time
+	from, to []byte // the range of its keys that are not out, or of those within a span of time
 	part     bool   // it is a span
+	horizon  uint64 // links of an earlier rank are out; 0: none is
 
 	collection uint64 // of its source; 0: not looked up
 }
@@ -39,25 +40,30 @@ func (v *Snapshot) list(target string, source Source) (l List, ok bool, err erro
 
 // ListOf returns the list of an encoded target and source.
 func (v *Snapshot) ListOf(prefix []byte) List {
-	return List{v: v, Prefix: prefix, from: prefix, to: lsm.PrefixEnd(prefix)}
+	l := List{v: v, Prefix: prefix, from: prefix}
+	if v.Horizons.Newest() > 0 {
+		l.horizon = v.Horizons.Of(sourceOf(prefix))
+	}
+	l.to = horizonKey(prefix, l.horizon)
+	return l
 }
 
 // within returns the part of the list from one time to before another, in microseconds since 1970; 0: no bound.
 func (l List) within(since, until int64) List {
-	if since > 0 {
+	if since > 0 && uint64(since) > l.horizon {
 		l.part, l.to = true, lsm.PrefixEnd(append(bytes.Clone(l.Prefix), codec.RankPrefix(uint64(since))...))
 	}
 	if until > 0 {
 		l.part, l.from = true, append(bytes.Clone(l.Prefix), codec.RankPrefix(uint64(until-1))...)
+	}
+	if l.to != nil && bytes.Compare(l.from, l.to) > 0 {
+		l.from = l.to // all of it is out, or it ends before it begins
 	}
 	return l
 }
 
 // Total counts the links, from the runs' sums.
 func (l List) Total() (int64, error) {
-	if !l.part {
-		return l.v.Targets.Sum(l.Prefix)
-	}
 	return l.between(l.from, l.to)
 }
 
@@ -94,6 +100,9 @@ func (l List) scan(ctx context.Context, after []byte, reverse bool) *lsm.Merging
 	}
 	return l.v.Targets.ScanPrefix(l.Prefix, from, to, reverse).WithContext(ctx)
 }
+
+// Scan iterates over the links, newest first.
+func (l List) Scan(ctx context.Context) *lsm.MergingIterator { return l.scan(ctx, nil, false) }
 
 // Position returns the position of the scan.
 func (l List) Position(sc *lsm.MergingIterator) (codec.ListPosition, error) {
@@ -317,11 +326,18 @@ func (l List) DistinctOfSets(ctx context.Context) (n int64, ok bool, err error) 
 			return 0, false, err
 		}
 		sets = append(sets, set)
+		if l.horizon > 0 {
+			out, err := l.outSet(ctx, r)
+			if out == nil || err != nil {
+				return 0, false, err
+			}
+			sets = append(sets, out)
+		}
 	}
 	return int64(distinct.Count(sets...)), true, nil
 }
 
-// setOf returns the accounts of the list in one run: the set that its segment has, or one from an iteration. A run in
+// setOf returns the accounts of the list in one run, of links that are out too: the set that its segment has, or one from an iteration. A run in
 // memory caches the set: a list that is queried is queried again. Nil: an account's id doesn't fit a set.
 func (l List) setOf(ctx context.Context, r lsm.Run) (*distinct.Set, error) {
 	if run, onDisk := r.(*segment.Run); onDisk {
@@ -336,26 +352,32 @@ func (l List) setOf(ctx context.Context, r lsm.Run) (*distinct.Set, error) {
 		}
 	}
 	set := &distinct.Set{}
-	steps := 0
-	w, err := r.Iterate(l.Prefix, lsm.PrefixEnd(l.Prefix), false)
-	for more := w != nil; more && err == nil; more, err = w.Next() {
-		_, member, fits := codec.ListMember(w.Key())
-		if !fits {
-			return nil, nil
-		}
-		set.Add(member, ByTarget.DeltaOf(w.Value()))
-		steps++
-		if CheckContext(ctx, steps) != nil {
-			return nil, ctx.Err()
-		}
-	}
-	if err != nil {
+	steps, err := addMembers(ctx, set, r, l.Prefix, lsm.PrefixEnd(l.Prefix), 1)
+	if steps < 0 || err != nil {
 		return nil, err
 	}
 	if inMemory != nil && steps > leaveSet {
 		inMemory.Cache.Store(string(l.Prefix), set)
 	}
 	return set, nil
+}
+
+// addMembers adds the accounts of the entries of a run with from <= key < to to a set, sign times. It returns how many
+// entries it read, below 0 where an account's id doesn't fit a set.
+func addMembers(ctx context.Context, set *distinct.Set, r lsm.Run, from, to []byte, sign int) (steps int, err error) {
+	w, err := r.Iterate(from, to, false)
+	for more := w != nil; more && err == nil; more, err = w.Next() {
+		_, member, fits := codec.ListMember(w.Key())
+		if !fits {
+			return -1, nil
+		}
+		set.Add(member, sign*ByTarget.DeltaOf(w.Value()))
+		steps++
+		if CheckContext(ctx, steps) != nil {
+			return steps, ctx.Err()
+		}
+	}
+	return steps, err
 }
 
 // leaveSet is the shortest iteration whose set is cached in a run. Of so many members one takes 2 bytes where they are

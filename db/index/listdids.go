@@ -171,7 +171,7 @@ func (s *Queries) listChanges(ctx context.Context, l List, since, to uint64) (ma
 		}
 		p.RkeySuffix = codec.AppendRkeySuffix(nil, p.Rank, rkey)
 		at := string(p.Append(nil))
-		if _, ok := changes[at]; ok || l.part && !l.holds([]byte(at)) {
+		if _, ok := changes[at]; ok || !l.holds([]byte(at)) {
 			continue
 		}
 		changes[at] = wentSince
@@ -185,8 +185,11 @@ func (s *Queries) listChanges(ctx context.Context, l List, since, to uint64) (ma
 	return changes, nil
 }
 
-// holds reports whether a position lies within the list's span of time.
+// holds reports whether a position lies within the list's span of time and is not out.
 func (l List) holds(at []byte) bool {
+	if !l.part && l.horizon == 0 {
+		return true
+	}
 	key := append(l.Prefix[:len(l.Prefix):len(l.Prefix)], at...)
 	return slices.Compare(key, l.from) >= 0 && slices.Compare(key, l.to) < 0
 }

@@ -155,7 +155,7 @@ func (s *recordSearch) add(actor uint64, rkey []byte, rank uint64) error {
 	s.room -= lookupCost
 	p := codec.ListPosition{Rank: rank, AccountID: actor, RkeySuffix: codec.AppendRkeySuffix(nil, rank, rkey)}
 	at := p.Append(nil)
-	if s.list.part && !s.list.holds(at) {
+	if !s.list.holds(at) {
 		return nil
 	}
 	value, ok, err := s.list.v.Targets.Find(append(s.list.Prefix[:len(s.list.Prefix):len(s.list.Prefix)], at...))

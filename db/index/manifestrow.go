@@ -2,8 +2,11 @@ package index
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 
+	"weft.dev/weft/db/keep"
 	"weft.dev/weft/db/logrow"
 )
 
@@ -29,11 +32,48 @@ type ManifestRow struct {
 	// in the file: the newest rank of an entry by target, microseconds since 1970; 0: unknown, an older weft made the
 	// segment
 	NewestRank uint64 `db:"-"`
+	OldestRank uint64 `db:"-"` // the oldest rank of one, likewise; 0: unknown, or there is one of 1970
 }
 
 // NewestRank is the key of ManifestRow.NewestRank in a segment's meta data. The key newest_us of older segments had the
 // newest time of any event. Ranks went beyond it: it left out events that were dated ahead of our clock.
 const NewestRank = "newest_rank"
+
+// OldestRank is the key of ManifestRow.OldestRank in a segment's meta data.
+const OldestRank = "oldest_rank"
+
+// Sample is the key of a sample of the entries by target in a segment's meta data: of each its source and its rank, as
+// uvarints, in base64. By it a compaction knows what share of a segment is out. SampleEntries bounds it: with 256, the
+// share is wrong by 3 % mostly and by 10 % hardly ever.
+const (
+	Sample        = "sample"
+	SampleEntries = 256
+)
+
+// OutShare returns the share of a segment's entries by target that is out, from 0 to 1; 0 where that is not known.
+func (f *File) OutShare(h *keep.Horizons) float64 {
+	if h.Newest() <= f.OldestRank && f.OldestRank > 0 {
+		return 0
+	}
+	text, err := base64.RawStdEncoding.DecodeString(f.Meta()[Sample])
+	if err != nil {
+		return 0
+	}
+	out, all := 0, 0
+	for len(text) > 0 {
+		source, n := binary.Uvarint(text)
+		rank, m := binary.Uvarint(text[max(n, 0):])
+		if n <= 0 || m <= 0 {
+			return 0
+		}
+		text = text[n+m:]
+		all++
+		if rank < h.Of(source) {
+			out++
+		}
+	}
+	return float64(out) / float64(max(all, 1))
+}
 
 // ReadManifestRows reads the rows of the segments, oldest first.
 func ReadManifestRows(ctx context.Context, q logrow.Queryer) ([]ManifestRow, error) {

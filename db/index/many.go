@@ -157,8 +157,8 @@ func (v *Snapshot) many(q ManyQuery) (m *many, ok bool, err error) {
 
 // othersOf returns the other targets of the record at a position, in order.
 func (m *many) othersOf(p codec.ListPosition) ([][]byte, error) {
-	value, ok, err := m.list.v.Records.Find(codec.RecordKey(nil, p.AccountID, m.collection, p.Rkey()))
-	if !ok || err != nil {
+	value, err := m.list.v.FindRecord(codec.RecordKey(nil, p.AccountID, m.collection, p.Rkey()))
+	if value == nil || err != nil {
 		return nil, err
 	}
 	m.links, err = codec.DecodeLinks(m.links[:0], value, p.Rkey())
@@ -184,6 +184,9 @@ func (m *many) othersOf(p codec.ListPosition) ([][]byte, error) {
 // changed or its account been hidden.
 func (m *many) stillLinks(p codec.ListPosition) (bool, error) {
 	key := p.Append(m.list.Prefix[:len(m.list.Prefix):len(m.list.Prefix)])
+	if isOut(m.list.horizon, key[len(m.list.Prefix):]) {
+		return false, nil
+	}
 	value, ok, err := m.list.v.Targets.Find(key)
 	_, wanted := m.wanted[p.AccountID]
 	wanted = wanted || m.wanted == nil

@@ -59,7 +59,7 @@ func (l List) runs() []lsm.Run {
 // cachedMarks returns the cached marks of the first of these runs, or of all; nil when there are none.
 func (l List) cachedMarks(cache *segment.Cache, kind string, runs []lsm.Run) *firstMarks {
 	m, _ := cache.Derived(kind + string(l.Prefix)).(*firstMarks)
-	if m == nil || len(m.runs) > len(runs) {
+	if m == nil || len(m.runs) > len(runs) || m.horizon > l.horizon {
 		return nil
 	}
 	for i, id := range m.runs {
@@ -77,11 +77,18 @@ func (l List) extendMarks(ctx context.Context, cache *segment.Cache, m *firstMar
 ) {
 	if m == nil {
 		m = newFirstMarks()
+		m.horizon = l.horizon
 	}
-	if len(m.parts) == len(runs) {
+	if len(m.parts) == len(runs) && m.horizon == l.horizon {
 		return m, nil
 	}
 	m = m.clone(runs)
+	if m.horizon < l.horizon {
+		err := m.raise(ctx, l)
+		if err != nil {
+			return nil, err
+		}
+	}
 	for _, r := range runs[len(m.parts):] {
 		ok, err := m.add(ctx, l, r)
 		if !ok || err != nil {

@@ -98,11 +98,21 @@ func (s *Queries) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount
 		if err != nil {
 			return page, fmt.Errorf("db: link key %x: %w", sc.Key(), err)
 		}
+		l := v.ListOf(codec.AppendID(key[:len(key):len(key)], id))
+		if l.horizon > 0 {
+			total, err := l.Total()
+			if err != nil {
+				return page, err
+			}
+			if total == 0 { // all of it is out
+				from = lsm.PrefixEnd(l.Prefix)
+				continue
+			}
+		}
 		if len(page.Items) == q.Limit {
 			page.Next = codec.AppendID(nil, after)
 			return page, nil
 		}
-		l := v.ListOf(codec.AppendID(key[:len(key):len(key)], id))
 		source, err := s.core.Source(ctx, id)
 		if err != nil {
 			return page, err

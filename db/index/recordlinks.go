@@ -32,8 +32,8 @@ func (s *Queries) RecordLinks(ctx context.Context, r Record) ([]Link, error) {
 		return nil, err
 	}
 	rkey := codec.AppendRkey(nil, r.Rkey)
-	value, ok, err := v.Records.Find(codec.RecordKey(nil, actor, collection, rkey))
-	if !ok || err != nil {
+	value, err := v.FindRecord(codec.RecordKey(nil, actor, collection, rkey))
+	if value == nil || err != nil {
 		return nil, err
 	}
 	found, err := codec.DecodeLinks(nil, value, rkey)

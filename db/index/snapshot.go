@@ -2,6 +2,7 @@ package index
 
 import (
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/keep"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/lsm"
 )
@@ -24,6 +25,8 @@ type Snapshot struct {
 	StartedUS int64               // time of the first event indexed, microseconds since 1970; 0 before it
 	MaxUS     int64               // the newest time of any event, microseconds since 1970
 	Upstreams map[string]Upstream // by host; never changed, only replaced
+
+	Horizons *keep.Horizons // of sources: links of an earlier rank are out; nil: none is
 
 	BodiesSince uint64 // bodies of log rows up to here are out of date
 }

@@ -8,6 +8,8 @@ type CompactionIterator struct {
 	keyspace   *Keyspace
 	bottommost bool
 	inputs     []Iterator // oldest run first
+	kept       func(key, value []byte) ([]byte, bool, error)
+	gone       int
 	key        []byte
 	value      []byte
 }
@@ -28,6 +30,17 @@ func NewCompactionIterator(keyspace *Keyspace, runs []Run, bottommost bool) (*Co
 	return c, nil
 }
 
+// Keep has each entry pass through kept, which returns the value that stays of it, or false where nothing stays. With
+// false, a nil value makes the entry a tombstone, as older runs may have the key; with any other value the entry is left
+// out. Nil: all entries stay as they are.
+func (c *CompactionIterator) Keep(kept func(key, value []byte) ([]byte, bool, error)) *CompactionIterator {
+	c.kept = kept
+	return c
+}
+
+// Gone returns the number of entries so far of which nothing stayed.
+func (c *CompactionIterator) Gone() int { return c.gone }
+
 // Key returns the key of the current entry, valid until the next call of Next.
 func (c *CompactionIterator) Key() []byte { return c.key }
 
@@ -47,11 +60,30 @@ func (c *CompactionIterator) Next() (bool, error) {
 		if err != nil {
 			return false, err
 		}
+		if live && c.kept != nil {
+			live, err = c.keep()
+			if err != nil {
+				return false, err
+			}
+		}
 		if live && !(c.bottommost && c.keyspace.isTombstone(c.value)) {
 			return true, nil
 		}
 	}
 	return false, nil
+}
+
+// keep has the current entry pass through kept, and reports whether one is left.
+func (c *CompactionIterator) keep() (live bool, err error) {
+	value, stays, err := c.kept(c.key, c.value)
+	if err != nil {
+		return false, err
+	}
+	c.value = value
+	if !stays {
+		c.gone++
+	}
+	return stays || value == nil, nil
 }
 
 // combine reads all entries of the lowest key, oldest first: each newer one replaces or annihilates the one before.

@@ -2,6 +2,7 @@ package segment
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/cespare/xxhash/v2"
@@ -102,6 +103,18 @@ func (r *Run) Distinct(prefix []byte) (set *distinct.Set, ok bool, err error) {
 	}
 	set, err = r.set(prefix)
 	return set, set != nil, err
+}
+
+// Derived returns what PutDerived stored last under a key for this run; nil: there is nothing. It must not be changed.
+func (r *Run) Derived(key string) any { return r.segment.cache.Derived(r.derivedKey(key)) }
+
+// PutDerived caches a value that was derived from the run, of a size in bytes.
+func (r *Run) PutDerived(key string, value any, size int) {
+	r.segment.cache.PutDerived(r.derivedKey(key), value, size)
+}
+
+func (r *Run) derivedKey(key string) string {
+	return string(binary.BigEndian.AppendUint64(nil, r.id)) + key
 }
 
 // tableSums identifies sums in the cache.

@@ -1,0 +1,206 @@
+package keep
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+)
+
+// Horizons has the horizon of each source: links of an earlier rank are out. It is immutable; nil has no horizons.
+type Horizons struct {
+	kinds  []uint32 // by the id of a source: its number in at
+	at     []uint64
+	newest uint64
+}
+
+// Of returns the horizon of a source, in microseconds since 1970; 0: it has none.
+func (h *Horizons) Of(source uint64) uint64 {
+	if h == nil || source >= uint64(len(h.kinds)) {
+		return 0
+	}
+	return h.at[h.kinds[source]]
+}
+
+// Newest returns the newest horizon of all; 0: there is none.
+func (h *Horizons) Newest() uint64 {
+	if h == nil {
+		return 0
+	}
+	return h.newest
+}
+
+// Row is a row of the table retention: rules, and the log's clock when they moved the horizons last, in microseconds
+// since 1970. The rows of all rules that an index ever had stay, so that no horizon goes back when rules change.
+type Row struct {
+	Rules   string
+	ClockUS int64 `db:"clock_us"`
+}
+
+// Retention makes Horizons of rows and of the names of sources. It is not safe for concurrent use; the Horizons that it
+// returns are. The zero Retention has no rows.
+type Retention struct {
+	sets    []set
+	numbers map[string]uint32 // of kinds, by the rules that apply
+	applied [][]int           // by kind: of each set, the rule that applies; -1: none
+	kinds   []uint32          // by source
+	now     *Horizons         // nil: to be made
+}
+
+type set struct {
+	Row
+	rules Rules
+}
+
+// Load takes the rows of the table, in any order. Where they have other rules than before, no source is known any more,
+// and all have to be added again.
+func (r *Retention) Load(rows []Row) (err error) {
+	sets := make([]set, len(rows))
+	for i, row := range rows {
+		sets[i].Row = row
+		sets[i].rules, err = Parse(row.Rules)
+		if err != nil {
+			return fmt.Errorf("the rules %q of the table retention: %w", row.Rules, err)
+		}
+	}
+	slices.SortFunc(sets, func(a, b set) int { return slices.Compare([]byte(a.Rules), []byte(b.Rules)) })
+	if !slices.EqualFunc(sets, r.sets, func(a, b set) bool { return a.Rules == b.Rules }) {
+		*r = Retention{numbers: map[string]uint32{}}
+	}
+	r.sets = sets
+	r.now = nil
+	return nil
+}
+
+// Active reports whether there are rows.
+func (r *Retention) Active() bool { return len(r.sets) > 0 }
+
+// Known returns the id up to which sources were added.
+func (r *Retention) Known() uint64 { return uint64(max(len(r.kinds), 1) - 1) }
+
+// Add adds a source. Sources come in the order of their ids; one that is known changes nothing.
+func (r *Retention) Add(id uint64, nsid, path string) {
+	if !r.Active() || id < uint64(len(r.kinds)) {
+		return
+	}
+	kind := r.kind(nsid, path)
+	for uint64(len(r.kinds)) <= id {
+		r.kinds = append(r.kinds, kind) // readers of earlier Horizons don't look beyond their length
+	}
+	r.now = nil
+}
+
+// kind returns the number of a source's kind: the sources to which the same rules apply.
+func (r *Retention) kind(nsid, path string) uint32 {
+	applied := make([]int, len(r.sets))
+	var key []byte
+	for i, s := range r.sets {
+		applied[i] = s.rules.match(nsid, path)
+		key = binary.AppendVarint(key, int64(applied[i]))
+	}
+	n, ok := r.numbers[string(key)]
+	if !ok {
+		n = uint32(len(r.applied))
+		r.numbers[string(key)] = n
+		r.applied = append(r.applied, applied)
+	}
+	return n
+}
+
+// Horizons returns the present horizons; nil: there are none.
+func (r *Retention) Horizons() *Horizons {
+	if !r.Active() {
+		return nil
+	}
+	if r.now == nil {
+		h := &Horizons{kinds: r.kinds[:len(r.kinds):len(r.kinds)], at: make([]uint64, len(r.applied))}
+		for kind := range r.applied {
+			h.at[kind] = r.horizon(kind)
+			h.newest = max(h.newest, h.at[kind])
+		}
+		r.now = h
+	}
+	return r.now
+}
+
+// horizon returns the horizon of a kind of source: the newest that any rules, present or past, have moved it to.
+func (r *Retention) horizon(kind int) (us uint64) {
+	for i, rule := range r.applied[kind] {
+		if rule >= 0 {
+			us = max(us, r.sets[i].rules.list[rule].horizon(r.sets[i].ClockUS))
+		}
+	}
+	return us
+}
+
+// Due reports whether rules move a horizon when the log's clock has advanced to a time.
+func (r *Retention) Due(rules Rules, clockUS int64) bool {
+	if clockUS <= 0 || !rules.Bounded() {
+		return false
+	}
+	text := rules.String()
+	i := slices.IndexFunc(r.sets, func(s set) bool { return s.Rules == text })
+	if i < 0 {
+		return true
+	}
+	was := r.sets[i].ClockUS
+	return clockUS > was && slices.ContainsFunc(rules.list, func(rule Rule) bool {
+		return rule.horizon(clockUS) > rule.horizon(was)
+	})
+}
+
+// Status is a rule and what it has come to.
+type Status struct {
+	Rule
+	// HorizonUS is the newest horizon of the sources that the rule applies to, in microseconds since 1970; 0: none.
+	HorizonUS int64
+	// Since is true where the horizon is newer than the rule asks for: earlier rules kept less. It stays until the rule
+	// comes to it.
+	Since bool
+}
+
+// Status returns the state of each rule when the log's clock is at a time, and for the sources that no rule applies to,
+// where an earlier rule gave them a horizon, the state of *=forever.
+func (r *Retention) Status(rules Rules, clockUS int64) []Status {
+	list := make([]Status, len(rules.list), len(rules.list)+1)
+	for i, rule := range rules.list {
+		list[i] = Status{Rule: rule, HorizonUS: int64(rule.horizon(r.clockOf(rules, clockUS)))}
+	}
+	rest := Status{Rule: Rule{Pattern: "*"}}
+	for kind, applied := range r.applied {
+		us := int64(r.horizon(kind))
+		at := &rest
+		if i := r.ruleOf(rules, applied); i >= 0 {
+			at = &list[i]
+		}
+		if us > at.HorizonUS {
+			at.HorizonUS = us
+			at.Since = true
+		}
+	}
+	if rest.HorizonUS > 0 {
+		list = append(list, rest)
+	}
+	return list
+}
+
+// clockOf returns the clock at which rules moved the horizons last.
+func (r *Retention) clockOf(rules Rules, clockUS int64) int64 {
+	text := rules.String()
+	for _, s := range r.sets {
+		if s.Rules == text {
+			return s.ClockUS
+		}
+	}
+	return clockUS
+}
+
+// ruleOf returns which of some rules applies to a kind of source; -1: none, or the rules never moved a horizon.
+func (r *Retention) ruleOf(rules Rules, applied []int) int {
+	text := rules.String()
+	for i, s := range r.sets {
+		if s.Rules == text {
+			return applied[i]
+		}
+	}
+	return -1
+}

@@ -1,0 +1,93 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"weft.dev/weft/db/keep"
+)
+
+// beginRetention moves the horizons to the log's clock by the rules of this start, and says in the log what is kept.
+func (s *Store) beginRetention(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.deleteOutBodies(s.state.TakeOutBodies()); err != nil {
+		return err
+	}
+	if err := s.moveHorizons(ctx); err != nil {
+		return err
+	}
+	for _, st := range s.retention() {
+		if st.HorizonUS == 0 && !s.cfg.Keep.Bounded() {
+			continue
+		}
+		args := []any{"links_from", st.Pattern, "keep", st.KeepText()}
+		if st.HorizonUS > 0 {
+			args = append(args, "since", time.UnixMicro(st.HorizonUS).UTC().Format(time.RFC3339))
+		}
+		if st.Since {
+			args = append(args, "because", "earlier rules kept less, and what is gone does not come back")
+		}
+		s.cfg.Logger.Info("retention", args...)
+	}
+	return nil
+}
+
+// moveHorizons moves the horizons to the log's clock where a step is due. The caller holds mu.
+func (s *Store) moveHorizons(ctx context.Context) error {
+	if !s.state.Retention().Due(s.cfg.Keep, s.log.us) {
+		return nil
+	}
+	if err := s.failpoint("horizon"); err != nil {
+		return err
+	}
+	if err := s.inTx(func(tx *sql.Tx) error {
+		_, err := tx.Exec(`INSERT INTO retention (rules, clock_us) VALUES (?, ?)
+			ON CONFLICT (rules) DO UPDATE SET clock_us = max(clock_us, excluded.clock_us)`,
+			s.cfg.Keep.String(), s.log.us)
+		return err
+	}); err != nil {
+		return fmt.Errorf("write the table retention: %w", err)
+	}
+	if err := s.state.LoadRetention(ctx, s.core.Reader); err != nil {
+		return err
+	}
+	next := *s.core.Snapshot()
+	next.Horizons = s.state.Horizons()
+	s.core.SetSnapshot(&next)
+	s.checkpointIfDue()
+	wake(s.compactWork)
+	return nil
+}
+
+// retention returns what the rules have come to. The caller holds mu.
+func (s *Store) retention() []keep.Status { return s.state.Retention().Status(s.cfg.Keep, s.log.us) }
+
+// Retention returns the rules of retention, the most specific first, and what each has come to; empty: all links are kept
+// for ever.
+func (s *Store) Retention() []keep.Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.retention()
+}
+
+// deleteOutBodies deletes bodies of records that are out, pruneRows of them in a transaction. The caller holds mu.
+func (s *Store) deleteOutBodies(seqs []uint64) error {
+	for len(seqs) > 0 {
+		n := min(len(seqs), pruneRows)
+		if err := s.inTx(func(tx *sql.Tx) error {
+			for _, seq := range seqs[:n] {
+				if _, err := tx.Exec("DELETE FROM bodies WHERE seq = ?", int64(seq)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			return fmt.Errorf("delete bodies of records that are out: %w", err)
+		}
+		seqs = seqs[n:]
+	}
+	return nil
+}
