@@ -6,6 +6,7 @@ import (
 
 	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/keep"
 )
 
 func (s *server) status(ctx context.Context) (any, error) {
@@ -26,7 +27,7 @@ func (s *server) status(ctx context.Context) (any, error) {
 		Index: wire.StatusIndex{
 			Links: st.Links, Records: st.Records, Actors: st.Actors, LogSeq: st.LastSeq, LogOldest: sp.LogOldest,
 			Unsealed: sp.Unsealed, Segments: st.Segments, Runs: st.Runs, Jobs: st.Jobs, Sealing: st.Sealing,
-			Merging: st.Merging, Failed: st.Failed, Paused: st.Paused,
+			Merging: st.Merging, Failed: st.Failed, Paused: st.Paused, Retention: retentionOf(st.Retention),
 		},
 		Space: s.space(&st, &sp),
 		Gaps:  []wire.StatusGap{}, OpenGaps: st.Gaps,
@@ -59,6 +60,18 @@ func (s *server) status(ctx context.Context) (any, error) {
 		})
 	}
 	return a, nil
+}
+
+// retentionOf returns the rules of retention for an answer.
+func retentionOf(list []keep.Status) []wire.StatusRule {
+	return each(list, func(st keep.Status) wire.StatusRule {
+		rule := wire.StatusRule{Links: st.Pattern, Keep: st.KeepText(), Earlier: st.Since}
+		if st.HorizonUS > 0 {
+			at := time.UnixMicro(st.HorizonUS).UTC().Truncate(time.Second)
+			rule.Since = &at
+		}
+		return rule
+	})
 }
 
 func (s *server) space(st *db.Stats, sp *db.Space) wire.StatusSpace {

@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"time"
-
-	"weft.dev/weft/db/keep"
 )
 
 // beginRetention moves the horizons to the log's clock by the rules of this start, and says in the log what is kept.
@@ -19,10 +17,7 @@ func (s *Store) beginRetention(ctx context.Context) error {
 	if err := s.moveHorizons(ctx); err != nil {
 		return err
 	}
-	for _, st := range s.retention() {
-		if st.HorizonUS == 0 && !s.cfg.Keep.Bounded() {
-			continue
-		}
+	for _, st := range s.core.Snapshot().Horizons.Status() {
 		args := []any{"links_from", st.Pattern, "keep", st.KeepText()}
 		if st.HorizonUS > 0 {
 			args = append(args, "since", time.UnixMicro(st.HorizonUS).UTC().Format(time.RFC3339))
@@ -37,7 +32,8 @@ func (s *Store) beginRetention(ctx context.Context) error {
 
 // moveHorizons moves the horizons to the log's clock where a step is due. The caller holds mu.
 func (s *Store) moveHorizons(ctx context.Context) error {
-	if !s.state.Retention().Due(s.cfg.Keep, s.log.us) {
+	row, due := s.state.Retention().Due(s.cfg.Keep, s.log.us)
+	if !due {
 		return nil
 	}
 	if err := s.failpoint("horizon"); err != nil {
@@ -46,7 +42,7 @@ func (s *Store) moveHorizons(ctx context.Context) error {
 	if err := s.inTx(func(tx *sql.Tx) error {
 		_, err := tx.Exec(`INSERT INTO retention (rules, clock_us) VALUES (?, ?)
 			ON CONFLICT (rules) DO UPDATE SET clock_us = max(clock_us, excluded.clock_us)`,
-			s.cfg.Keep.String(), s.log.us)
+			row.Rules, row.ClockUS)
 		return err
 	}); err != nil {
 		return fmt.Errorf("write the table retention: %w", err)
@@ -60,17 +56,6 @@ func (s *Store) moveHorizons(ctx context.Context) error {
 	s.checkpointIfDue()
 	wake(s.compactWork)
 	return nil
-}
-
-// retention returns what the rules have come to. The caller holds mu.
-func (s *Store) retention() []keep.Status { return s.state.Retention().Status(s.cfg.Keep, s.log.us) }
-
-// Retention returns the rules of retention, the most specific first, and what each has come to; empty: all links are kept
-// for ever.
-func (s *Store) Retention() []keep.Status {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.retention()
 }
 
 // deleteOutBodies deletes bodies of records that are out, pruneRows of them in a transaction. The caller holds mu.

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"weft.dev/weft/db/index"
+	"weft.dev/weft/db/keep"
 )
 
 // Work counts the seals and compactions since the store was opened, and reports whether any run now.
@@ -34,6 +35,9 @@ func (w *worked) made(f *index.File) {
 	w.bytes.Add(f.Bytes)
 }
 
+// Retention returns the rules of retention and what each has come to, like Stats.
+func (s *Index) Retention() []keep.Status { return s.core.Snapshot().Horizons.Status() }
+
 // Stats sums the index up.
 func (s *Index) Stats(ctx context.Context) (Stats, error) {
 	v := s.core.Acquire()
@@ -46,6 +50,7 @@ func (s *Index) Stats(ctx context.Context) (Stats, error) {
 		LastSeq:   v.Seq,
 		Jobs:      v.Jobs,
 		StartedUS: v.StartedUS,
+		Retention: v.Horizons.Status(),
 		Memory:    int64(v.Memory()),
 		Runs:      len(v.Targets.Runs) + len(v.Records.Runs) + len(v.Names.Runs),
 		Sealing:   s.seals.busy.Load(),
@@ -77,6 +82,11 @@ type Stats struct {
 	StartedUS    int64  // time of the first event indexed, microseconds since 1970; 0 before it
 	Segments     int    // segment files
 	SegmentBytes int64  // their size
+
+	// Retention is the rules of retention and what each has come to; none: all links are kept for ever. Under rules, Links
+	// and Records also count what is out until a compaction has dropped it; Records counts a record that was updated and
+	// then dropped by several compactions more than once less.
+	Retention []keep.Status
 
 	Sealing, Merging bool // are under way
 

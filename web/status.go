@@ -208,6 +208,10 @@ func (p *statusPage) indexFacts() []fact {
 		{"Account changes", humanize.Number(int64(i.Jobs)),
 			"Status changes of large accounts in progress. Meanwhile, a count may differ from its list.", false},
 	}
+	for _, r := range i.Retention {
+		facts = append(facts, fact{"Kept: " + r.Links, r.Text(), "How long links are kept, by their own time (--keep). Older " +
+			"links are in no answer, and compactions give their space back.", false})
+	}
 	if p.Space.Written != nil {
 		facts = append(facts, fact{"Write amplification", fmt.Sprintf("%.1f×", *p.Space.Written),
 			"Bytes written to disk since the start for each byte flushed to segments: WAL, checkpoints, flushes and " +

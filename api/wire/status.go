@@ -35,6 +35,28 @@ type StatusIndex struct {
 	Merging   bool   `json:"merging"`
 	Failed    string `json:"failed,omitempty"` // the write fault that stopped writing
 	Paused    string `json:"paused,omitempty"` // why indexing is paused for lack of disk space; it resumes by itself
+
+	Retention []StatusRule `json:"retention,omitempty"` // the rules of --keep, the most specific first; absent: none
+}
+
+// StatusRule is a rule of --keep and what it has come to.
+type StatusRule struct {
+	Links   string     `json:"links_from"`       // a source, a collection, a group of collections, or * for all
+	Keep    string     `json:"keep"`             // a time such as 90d, or forever
+	Since   *time.Time `json:"since"`            // the index has links from this time on; null: all
+	Earlier bool       `json:"by_earlier_rules"` // since is later than the rule asks for: earlier rules kept less
+}
+
+// Text returns what the rule keeps in words.
+func (r *StatusRule) Text() string {
+	text := r.Keep
+	if r.Since != nil {
+		text += ", since " + r.Since.UTC().Format("2006-01-02 15:04 UTC")
+	}
+	if r.Earlier {
+		text += " by an earlier rule"
+	}
+	return text
 }
 
 // StatusSpace is the disk and memory of the index. A figure that is not known yet, or not on this system, is null.

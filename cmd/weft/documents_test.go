@@ -123,7 +123,7 @@ func newRegistry(t *testing.T) *prometheus.Registry {
 	t.Cleanup(func() { _ = store.Close() })
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newStoreMetrics(&store.Index), newCheckpointMetrics(store))
+		newStoreMetrics(&store.Index), newCheckpointMetrics(store), newRetentionMetrics(&store.Index))
 	registry.MustRegister(newWriterMetrics(store, store.Degraded)...)
 	registry.MustRegister(newFollowMetrics(nil), newReplicaMetrics(replica.New(replica.ReplicatorConfig{})))
 	restore.NewVerifier(restore.VerifierConfig{Metrics: registry})

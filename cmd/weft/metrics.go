@@ -98,6 +98,28 @@ func newStoreMetrics(store *db.Index) prometheus.Collector {
 	)
 }
 
+// retentionMetrics reads the horizons when that is asked for.
+type retentionMetrics struct {
+	store   *db.Index
+	horizon *prometheus.Desc
+}
+
+func newRetentionMetrics(store *db.Index) *retentionMetrics {
+	return &retentionMetrics{store, prometheus.NewDesc("weft_index_horizon_timestamp_seconds",
+		"Time from which on the index has the links of a rule of --keep; 0: all.", []string{"rule"}, nil)}
+}
+
+// Describe implements prometheus.Collector.
+func (m *retentionMetrics) Describe(ch chan<- *prometheus.Desc) { ch <- m.horizon }
+
+// Collect implements prometheus.Collector.
+func (m *retentionMetrics) Collect(ch chan<- prometheus.Metric) {
+	for _, st := range m.store.Retention() {
+		ch <- prometheus.MustNewConstMetric(m.horizon, prometheus.GaugeValue, float64(st.HorizonUS)/1e6,
+			st.Pattern+"="+st.KeepText())
+	}
+}
+
 // newRespelling returns a metric that is 1 during the rewrite of links that an older weft normalised differently.
 func newRespelling(store *db.Store) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{

@@ -53,6 +53,8 @@ func TestConfigurationMistakes(t *testing.T) {
 		{"a viewer without a place for the record", [2]string{"WEFT_VIEWER", "https://pdsls.dev/"},
 			[]string{"serve", "--data", data}, "{uri}"},
 		{"a flag that is none", [2]string{"WEFT_DATA", data}, []string{"serve", "--replay-window", "1day"}, "1day"},
+		{"a retention of months", [2]string{"WEFT_KEEP", "app.bsky.feed.like=90d, *=3months"}, []string{"serve", "--data", data},
+			"at character 27: \"3months\" is no time: did you mean 3d or 3h?"},
 		{"the database of another directory", [2]string{"WEFT_DATA", data}, []string{"serve", "--replicate", other},
 			"make them the same"},
 		{"a replica of no kind", [2]string{"WEFT_DATA", data}, []string{"serve", "--replicate", wrong}, "tape"},

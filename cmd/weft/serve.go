@@ -13,6 +13,7 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/checkpoint"
+	"weft.dev/weft/db/keep"
 	"weft.dev/weft/db/replica"
 	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/ingest"
@@ -141,6 +142,11 @@ func storeFlags() []cli.Flag {
 			Usage: "disk space that all files of the data directory may take, a `SIZE` such as 17GiB, or 90% of the file " +
 				"system; indexing pauses before they take more; default: the disk",
 		},
+		&cli.StringFlag{
+			Name: "keep",
+			Usage: "how long links are kept, by their own time: `RULES` such as 'app.bsky.graph.*=forever, " +
+				"app.bsky.feed.like=90d, *=30d'; the most specific rule applies; without rules, for ever",
+		},
 		&cli.IntFlag{
 			Name:  "cache",
 			Usage: "block cache in MiB of memory; more makes queries of a large index faster; 0: a 32nd of --memory, 8 to 256",
@@ -189,6 +195,10 @@ func storeConfigOf(cmd *cli.Command) (c db.Config, err error) {
 	c.Checkpoint, err = checkpoint.Parse(cmd.String("checkpoint"))
 	if err != nil {
 		return c, &usageError{fmt.Errorf("--checkpoint: %w", err)}
+	}
+	c.Keep, err = keep.Parse(cmd.String("keep"))
+	if err != nil {
+		return c, &usageError{fmt.Errorf("--keep (WEFT_KEEP): %w", err)}
 	}
 	c.Bodies, err = bodiesOf(cmd)
 	if err != nil {

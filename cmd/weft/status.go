@@ -104,6 +104,9 @@ func printIndexStatus(w io.Writer, base string, st *wire.Status) {
 	fmt.Fprintf(w, "  %s of %s by %s, log row %s\n", humanize.Count(st.Index.Links, "link"),
 		humanize.Count(st.Index.Records, "record"),
 		humanize.Count(st.Index.Actors, "account"), humanize.Number(int64(st.Index.LogSeq)))
+	for _, r := range st.Index.Retention {
+		fmt.Fprintf(w, "  keeps links from %s: %s\n", r.Links, r.Text())
+	}
 	if u := st.Upstream; u != nil {
 		fmt.Fprintf(w, "  upstream %s: %s\n", u.Host, cmp.Or(u.Detail, u.State))
 		if u.LagSeconds > 0 {

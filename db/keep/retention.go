@@ -11,6 +11,15 @@ type Horizons struct {
 	kinds  []uint32 // by the id of a source: its number in at
 	at     []uint64
 	newest uint64
+	status []Status
+}
+
+// Status returns the present rules, the most specific first, and what each has come to.
+func (h *Horizons) Status() []Status {
+	if h == nil {
+		return nil
+	}
+	return h.status
 }
 
 // Of returns the horizon of a source, in microseconds since 1970; 0: it has none.
@@ -117,6 +126,7 @@ func (r *Retention) Horizons() *Horizons {
 			h.at[kind] = r.horizon(kind)
 			h.newest = max(h.newest, h.at[kind])
 		}
+		h.status = r.status()
 		r.now = h
 	}
 	return r.now
@@ -132,20 +142,36 @@ func (r *Retention) horizon(kind int) (us uint64) {
 	return us
 }
 
-// Due reports whether rules move a horizon when the log's clock has advanced to a time.
-func (r *Retention) Due(rules Rules, clockUS int64) bool {
-	if clockUS <= 0 || !rules.Bounded() {
-		return false
+// current returns the rules that moved the horizons last; nil: there are none.
+func (r *Retention) current() *set {
+	var c *set
+	for i := range r.sets {
+		if c == nil || r.sets[i].ClockUS > c.ClockUS {
+			c = &r.sets[i]
+		}
 	}
-	text := rules.String()
-	i := slices.IndexFunc(r.sets, func(s set) bool { return s.Rules == text })
-	if i < 0 {
-		return true
+	return c
+}
+
+// Due returns the row that a step of the horizons writes when the log's clock has advanced to a time, in microseconds since
+// 1970. due is false where no rule moves a horizon.
+func (r *Retention) Due(rules Rules, clockUS int64) (row Row, due bool) {
+	current := r.current()
+	if clockUS <= 0 || current == nil && !rules.Bounded() {
+		return row, false
 	}
-	was := r.sets[i].ClockUS
-	return clockUS > was && slices.ContainsFunc(rules.list, func(rule Rule) bool {
-		return rule.horizon(clockUS) > rule.horizon(was)
-	})
+	row = Row{Rules: rules.String(), ClockUS: clockUS}
+	switch {
+	case current == nil:
+	case current.Rules != row.Rules:
+		row.ClockUS = max(clockUS, current.ClockUS+1) // the current rules are those of the newest clock
+	default:
+		due := slices.ContainsFunc(rules.list, func(rule Rule) bool {
+			return rule.horizon(clockUS) > rule.horizon(current.ClockUS)
+		})
+		return row, due
+	}
+	return row, true
 }
 
 // Status is a rule and what it has come to.
@@ -158,20 +184,22 @@ type Status struct {
 	Since bool
 }
 
-// Status returns the state of each rule when the log's clock is at a time, and for the sources that no rule applies to,
-// where an earlier rule gave them a horizon, the state of *=forever.
-func (r *Retention) Status(rules Rules, clockUS int64) []Status {
-	list := make([]Status, len(rules.list), len(rules.list)+1)
-	for i, rule := range rules.list {
-		list[i] = Status{Rule: rule, HorizonUS: int64(rule.horizon(r.clockOf(rules, clockUS)))}
+// status returns the state of each present rule, and for the sources that no rule applies to, where an earlier rule gave
+// them a horizon, the state of *=forever.
+func (r *Retention) status() []Status {
+	current := r.current()
+	list := make([]Status, len(current.rules.list), len(current.rules.list)+1)
+	for i, rule := range current.rules.list {
+		list[i] = Status{Rule: rule, HorizonUS: int64(rule.horizon(current.ClockUS))}
 	}
 	rest := Status{Rule: Rule{Pattern: "*"}}
+	number := slices.IndexFunc(r.sets, func(s set) bool { return s.Rules == current.Rules })
 	for kind, applied := range r.applied {
-		us := int64(r.horizon(kind))
 		at := &rest
-		if i := r.ruleOf(rules, applied); i >= 0 {
-			at = &list[i]
+		if applied[number] >= 0 {
+			at = &list[applied[number]]
 		}
+		us := int64(r.horizon(kind))
 		if us > at.HorizonUS {
 			at.HorizonUS = us
 			at.Since = true
@@ -181,26 +209,4 @@ func (r *Retention) Status(rules Rules, clockUS int64) []Status {
 		list = append(list, rest)
 	}
 	return list
-}
-
-// clockOf returns the clock at which rules moved the horizons last.
-func (r *Retention) clockOf(rules Rules, clockUS int64) int64 {
-	text := rules.String()
-	for _, s := range r.sets {
-		if s.Rules == text {
-			return s.ClockUS
-		}
-	}
-	return clockUS
-}
-
-// ruleOf returns which of some rules applies to a kind of source; -1: none, or the rules never moved a horizon.
-func (r *Retention) ruleOf(rules Rules, applied []int) int {
-	text := rules.String()
-	for i, s := range r.sets {
-		if s.Rules == text {
-			return applied[i]
-		}
-	}
-	return -1
 }

@@ -34,6 +34,7 @@ const (
 	shortest = 5 * time.Minute
 	// longest is the longest time of a rule. It fits a time.Duration, which ends at 292 years.
 	longest = 100 * 365 * day
+	blanks  = " \t\r\n"
 	// mostRules bounds the rules: each source is matched against all.
 	mostRules = 256
 	day       = 24 * time.Hour
@@ -96,6 +97,7 @@ func Parse(text string) (Rules, error) {
 		rule, offset, err := parseRule(part)
 		if err == nil && slices.ContainsFunc(r.list, func(o Rule) bool { return o.Pattern == rule.Pattern }) {
 			err = fmt.Errorf("%s has two rules", rule.Pattern)
+			offset = len(part) - len(strings.TrimLeft(part, blanks))
 		}
 		if err == nil && len(r.list) == mostRules {
 			err = fmt.Errorf("there are more than %d rules", mostRules)
@@ -114,7 +116,7 @@ func Parse(text string) (Rules, error) {
 
 // parseRule parses one rule. offset is the place of an error in it, in bytes.
 func parseRule(part string) (r Rule, offset int, err error) {
-	lead := len(part) - len(strings.TrimLeft(part, " \t\r\n"))
+	lead := len(part) - len(strings.TrimLeft(part, blanks))
 	left, right, ok := strings.Cut(part, "=")
 	r.Pattern = strings.TrimSpace(left)
 	switch {
@@ -126,7 +128,7 @@ func parseRule(part string) (r Rule, offset int, err error) {
 	if err := checkPattern(r.Pattern); err != nil {
 		return r, lead, err
 	}
-	offset = len(left) + 1 + len(right) - len(strings.TrimLeft(right, " \t\r\n"))
+	offset = len(left) + 1 + len(right) - len(strings.TrimLeft(right, blanks))
 	r.Keep, err = parseKeep(strings.TrimSpace(right))
 	return r, offset, err
 }
