@@ -44,6 +44,23 @@ func (s *Store) PruneTick() error {
 	return nil
 }
 
+// CompactionsDue reports whether a compaction is due or runs, or a seal.
+func (s *Store) CompactionsDue() bool {
+	v := s.core.Acquire()
+	defer s.core.Release(v)
+	return s.Sealing() || s.compactions.busy.Load() || pickCompaction(v.Files.Files) != nil ||
+		pickOut(v.Files.Files, v.Horizons) != nil
+}
+
+// CountBodies returns the number of stored bodies; -1: it can't be read.
+func (s *Store) CountBodies() int {
+	n := 0
+	if err := s.core.Reader.Get(&n, "SELECT count(*) FROM bodies"); err != nil {
+		return -1
+	}
+	return n
+}
+
 // LogClock returns the log's clock, in microseconds since 1970.
 func (s *Store) LogClock() int64 {
 	s.mu.Lock()

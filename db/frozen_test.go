@@ -27,6 +27,7 @@ import (
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/export"
 	"weft.dev/weft/db/inspect"
+	"weft.dev/weft/db/keep"
 	"weft.dev/weft/link"
 )
 
@@ -42,6 +43,8 @@ var frozenKinds = []struct {
 	{"whole", db.Config{SealBytes: 12 << 10}, false},
 	{"window", db.Config{SealBytes: 12 << 10, ReplayWindow: 10 * time.Minute}, true},
 	{"bodies", db.Config{SealBytes: 12 << 10, ReplayWindow: 10 * time.Minute, Bodies: db.BodiesKeep}, false},
+	{"kept", db.Config{SealBytes: 12 << 10, ReplayWindow: 10 * time.Minute,
+		Keep: must(keep.Parse("app.bsky.feed.like=20m, com.example.*=forever, *=90d"))}, true},
 }
 
 // frozenHost is the upstream of the frozen indexes.
@@ -102,6 +105,11 @@ func makeFrozen(t *testing.T, seed uint64, cfg db.Config, crashed bool) []byte {
 			t.Fatal(err)
 		}
 		clock.Add(90)
+		if cfg.Keep.Bounded() {
+			if err := s.PruneTick(); err != nil {
+				t.Fatal(err)
+			}
+		}
 		for s.Sealing() {
 			runtime.Gosched()
 		}
