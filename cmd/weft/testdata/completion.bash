@@ -38,6 +38,7 @@ _weft() {
     'serve --checkpoint') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
     'serve --replay-window') COMPREPLY=($(compgen -W $'24h\nall' -- "$cur")); return ;;
     'serve --disk') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
+    'serve --keep') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
     'serve --cache') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
     'serve --memory') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
     'serve --replicate') compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -99,7 +100,7 @@ _weft() {
   esac
   case $typed in
     '') words=$'serve\ndemo\ncheck\ncompact\nstatus\nstats\ngaps\nexport\nrestore\nverify\nreplica\nconformance\ncompletion\nversion\n--help\n--version' ;;
-    'serve') words=$'--jetstream\n--jetstream-key\n--from\n--yes\n--data\n--checkpoint\n--replay-window\n--disk\n--cache\n--memory\n--replicate\n--replica-alarm\n--verify-every\n--follow\n--follow-every\n--collections\n--exclude-collections\n--dids\n--sources\n--subjects\n--change-slice\n--bodies\n--listen\n--metrics-listen\n--log-level\n--did-web\n--address-header\n--rate-limit\n--subscribers\n--resolve-handles\n--max-lag\n--viewer\n--log-format\n--help' ;;
+    'serve') words=$'--jetstream\n--jetstream-key\n--from\n--yes\n--data\n--checkpoint\n--replay-window\n--disk\n--keep\n--cache\n--memory\n--replicate\n--replica-alarm\n--verify-every\n--follow\n--follow-every\n--collections\n--exclude-collections\n--dids\n--sources\n--subjects\n--change-slice\n--bodies\n--listen\n--metrics-listen\n--log-level\n--did-web\n--address-header\n--rate-limit\n--subscribers\n--resolve-handles\n--max-lag\n--viewer\n--log-format\n--help' ;;
     'demo') words=$'--rate\n--seed\n--bodies\n--listen\n--metrics-listen\n--log-level\n--help' ;;
     'check') words=$'--data\n--all\n--sample\n--seed\n--help' ;;
     'compact') words=$'--data\n--help' ;;

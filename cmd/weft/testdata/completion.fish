@@ -25,6 +25,7 @@ complete -c weft -n '__fish_seen_subcommand_from serve' -l data -x -a '(__fish_c
 complete -c weft -n '__fish_seen_subcommand_from serve' -l checkpoint -x -a '' -d 'when to checkpoint the WAL'
 complete -c weft -n '__fish_seen_subcommand_from serve' -l replay-window -x -a '24h all' -d 'how long the log keeps a row, and so how far back the cursor of a stream reaches'
 complete -c weft -n '__fish_seen_subcommand_from serve' -l disk -x -a '' -d 'disk space that all files of the data directory may take, a SIZE'
+complete -c weft -n '__fish_seen_subcommand_from serve' -l keep -x -a '' -d 'how long links are kept, by their own time'
 complete -c weft -n '__fish_seen_subcommand_from serve' -l cache -x -a '' -d 'block cache in MiB of memory'
 complete -c weft -n '__fish_seen_subcommand_from serve' -l memory -x -a '' -d 'memory that weft may take, a SIZE'
 complete -c weft -n '__fish_seen_subcommand_from serve' -l replicate -r -F -d 'replicate as this litestream.yml'

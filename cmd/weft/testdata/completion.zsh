@@ -60,6 +60,7 @@ _weft() {
         '--checkpoint=[when to checkpoint the WAL]:value:()' \
         '--replay-window=[how long the log keeps a row, and so how far back the cursor of a stream reaches]:value:(24h all)' \
         '--disk=[disk space that all files of the data directory may take, a SIZE]:value:()' \
+        '--keep=[how long links are kept, by their own time]:value:()' \
         '--cache=[block cache in MiB of memory]:value:()' \
         '--memory=[memory that weft may take, a SIZE]:value:()' \
         '--replicate=[replicate as this litestream.yml]:file:_files' \
