@@ -67,7 +67,7 @@ func FuzzParseBudget(f *testing.F) {
 func TestBudget(t *testing.T) {
 	t.Parallel()
 	const batch = 50
-	events, err := truth.Events(sim.NetworkConfig{Accounts: 500, Churn: 5, Seed: 11}, 3000)
+	events, err := truth.Events(sim.NetworkConfig{Accounts: 500, Churn: 5, Seed: 11}, 4000)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,9 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/apply"
+	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/dbtest"
+	"weft.dev/weft/db/export"
 	"weft.dev/weft/db/keep"
 )
 
@@ -116,6 +118,15 @@ func TestKeepEqualsModel(t *testing.T) {
 					compareBodies(t, &m, s, cfg)
 					compareBeside(t, &m, cfg.Dir, depth)
 				}
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			m.Settle()
+			rows, _ := exportOf(t, cfg.Dir, export.Options{}, "")
+			sameRows(t, "the export", rows, rowsOf(m.Lists()))
+			if r, err := check.Run(t.Context(), cfg.Dir, check.Options{All: true}); err != nil || r.Total > 0 {
+				t.Errorf("check: %v, %+v", err, r.Problems)
 			}
 		})
 	}
