@@ -12,7 +12,12 @@ import (
 // listOf makes a store with a list of n links by the given number of accounts, which link again and again. Most of the
 // list is in segments.
 func listOf(b *testing.B, links, accounts int) (*db.Store, db.ListQuery) {
-	s, err := db.Open(db.Config{Dir: b.TempDir()})
+	return listIn(b, db.Config{Dir: b.TempDir()}, links, accounts)
+}
+
+// listIn is listOf in a store with a configuration.
+func listIn(b *testing.B, cfg db.Config, links, accounts int) (*db.Store, db.ListQuery) {
+	s, err := db.Open(cfg)
 	if err != nil {
 		b.Fatal(err)
 	}

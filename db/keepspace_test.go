@@ -102,11 +102,11 @@ func (k *keeping) compare(page int) {
 // those of the model at each step of the horizon, before compactions and after them.
 func TestKeepLongList(t *testing.T) {
 	t.Parallel()
-	k := newKeeping(t, db.Config{SealBytes: 200 << 10}, "*=6h", map[string]time.Duration{"*": 6 * time.Hour})
+	k := newKeeping(t, db.Config{SealBytes: 200 << 10}, "*=3h", map[string]time.Duration{"*": 3 * time.Hour})
 	const target = "at://did:plc:777777777777777777777777/app.bsky.feed.post/3l"
 	n := 0
-	for range 12 {
-		for range 10 {
+	for range 4 {
+		for range 20 {
 			var events []apply.Event
 			for range 60 {
 				n++
@@ -125,8 +125,8 @@ func TestKeepLongList(t *testing.T) {
 		}
 		k.compare(100)
 	}
-	for range 10 {
-		k.after(40 * time.Minute)
+	for range 3 {
+		k.after(80 * time.Minute)
 		k.compare(100)
 	}
 	if total, err := k.s.CountLinks(t.Context(), target, db.Source{Collection: "app.bsky.feed.like",
@@ -139,21 +139,21 @@ func TestKeepLongList(t *testing.T) {
 // hour stays as large as an hour.
 func TestKeepGivesSpaceBack(t *testing.T) {
 	t.Parallel()
-	k := newKeeping(t, db.Config{SealBytes: 64 << 10, ReplayWindow: 10 * time.Minute, Bodies: db.BodiesKeep}, "*=1h",
+	k := newKeeping(t, db.Config{SealBytes: 32 << 10, ReplayWindow: 10 * time.Minute, Bodies: db.BodiesKeep}, "*=1h",
 		map[string]time.Duration{"*": time.Hour})
 	var most, last db.Stats
-	for hour := range 6 {
-		for minute := range 60 {
+	for hour := range 4 {
+		for part := range 15 {
 			var events []apply.Event
 			for i := range 20 {
-				events = append(events, k.like(i+20*(minute%7), fmt.Sprintf("https://example.com/%d", minute%20)))
+				events = append(events, k.like(i+20*(part%7), fmt.Sprintf("https://example.com/%d", part)))
 				k.seq += 1
 			}
 			n := k.apply(events...)
 			if n.Changed != len(events) {
 				t.Fatalf("%d log rows for %d events", n.Changed, len(events))
 			}
-			k.after(time.Minute)
+			k.after(4 * time.Minute)
 		}
 		untilCompacted(t, k.s)
 		var err error
@@ -166,14 +166,14 @@ func TestKeepGivesSpaceBack(t *testing.T) {
 		}
 	}
 	k.compare(50)
-	if last.SegmentBytes > 2*most.SegmentBytes || last.Links > 2*1300+600 || last.Records > 2*1300+600 {
-		t.Errorf("%+v after six hours, %+v after two", last, most)
+	if last.SegmentBytes > 2*most.SegmentBytes || last.Links > 2*340 || last.Records > 2*340 {
+		t.Errorf("%+v after four hours, %+v after two", last, most)
 	}
 	sp, err := k.s.Space(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bodies := k.s.CountBodies(); bodies > 2*1300+600 {
+	if bodies := k.s.CountBodies(); bodies > 2*340 {
 		t.Errorf("%d bodies, %+v", bodies, sp)
 	}
 }
