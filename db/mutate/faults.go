@@ -426,7 +426,7 @@ var faults = []fault{
 		"case isOut(f.v.Horizons.Of(source), rank):", "case false:",
 	},
 	{
-		"a compaction uncovers an older version of a record that is out", "db/lsm/compaction.go",
+		"a compaction uncovers an older version of a record that is out", "db/lsm/compactioniterator.go",
 		"return stays || value == nil, nil", "return stays, nil",
 	},
 	{
