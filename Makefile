@@ -23,8 +23,9 @@ lint: ## Check format, vet and staticcheck
 race: ## Run the short tests under the race detector; needs a C compiler
 	CGO_ENABLED=1 go test -race -short -p 1 -timeout 40m ./...
 
-stock: ## Run the tests with the programs of others: Jetstream's server, stock Litestream
-	go test -count=1 ./e2e -stock -run 'TestReal|TestSidecar'
+stock: ## Run the tests with the programs of others: Jetstream's server and client, stock Litestream
+	go test -count=1 -tags officialclient ./ingest/sim ./ingest/upstream -run 'Client|FilteredReplay|CorruptBlock'
+	go test -count=1 -tags officialclient ./e2e -stock -run 'TestReal|TestSidecar'
 	go test -count=1 ./db/replica -stock -run 'TestRestoreStock|TestKill$$'
 
 bench: ## Measure a million links: bytes written and stored, events a second, latency

@@ -51,18 +51,6 @@ const buildTimeout = 5 * time.Minute
 
 var buildWeft = sync.OnceValue(func() error { return goBuild("..", "./cmd/weft") })
 
-// buildJetstream builds the versions that tools/go.mod pins. Every requirement is in its go.sum, so that the build is
-// the reviewed code.
-var buildJetstream = sync.OnceValue(func() error {
-	err := goBuild(filepath.Join("..", "tools"),
-		"github.com/bluesky-social/jetstream/cmd/jetstream",
-		"github.com/bluesky-social/jetstream/cmd/simulator")
-	if err != nil {
-		return fmt.Errorf("the Jetstream server and simulator pinned in tools/go.mod can't be built; with no module cache this needs the network: %w", err)
-	}
-	return nil
-})
-
 // goBuild builds commands of the module in dir into binDir.
 func goBuild(dir string, packages ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), buildTimeout)

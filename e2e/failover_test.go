@@ -1,6 +1,9 @@
+//go:build officialclient
+
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -69,4 +72,18 @@ func TestRealFailover(t *testing.T) {
 	w.reaches(t, a.still(t, stillFor), resumeWithin)
 	truth.compare(t, w, dbtest.Depth{Page: 2})
 	w.endsInOrder(t)
+}
+
+// upstream returns the upstream's part of /status.
+func (w *weft) upstream() (st struct {
+	Connected    bool
+	Host, Detail string
+}, err error) {
+	body, err := get(w.queries + "/status")
+	if err != nil {
+		return st, err
+	}
+	var a struct{ Upstream any }
+	a.Upstream = &st
+	return st, json.Unmarshal(body, &a)
 }

@@ -1,3 +1,5 @@
+//go:build officialclient
+
 package e2e
 
 import (

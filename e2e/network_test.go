@@ -1,15 +1,16 @@
+//go:build officialclient
+
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net"
+	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
-
-	"weft.dev/weft/ingest/sim"
 )
 
 const (
@@ -23,6 +24,18 @@ const (
 	// serverWithin limits the start. Both are steady within a few seconds; a busy machine may take long.
 	serverWithin = 60 * time.Second
 )
+
+// buildJetstream builds the versions that tools/go.mod pins. Every requirement is in its go.sum, so that the build is
+// the reviewed code.
+var buildJetstream = sync.OnceValue(func() error {
+	err := goBuild(filepath.Join("..", "tools"),
+		"github.com/bluesky-social/jetstream/cmd/jetstream",
+		"github.com/bluesky-social/jetstream/cmd/simulator")
+	if err != nil {
+		return fmt.Errorf("the Jetstream server and simulator pinned in tools/go.mod can't be built; with no module cache this needs the network: %w", err)
+	}
+	return nil
+})
 
 // network is Jetstream's server with its network simulator as the relay.
 type network struct {
@@ -150,23 +163,4 @@ func freeAddress(t *testing.T) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
-}
-
-// serveNetwork serves a synthetic network in this process until the test ends.
-func serveNetwork(t *testing.T, cfg sim.ServerConfig) *sim.Server {
-	t.Helper()
-	upstream, err := sim.NewServer(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- upstream.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-served; err != nil {
-			t.Errorf("the synthetic upstream: %v", err)
-		}
-	})
-	return upstream
 }

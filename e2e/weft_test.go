@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -148,18 +147,4 @@ func (w *weft) quiet(t *testing.T) {
 		}
 		return nil
 	}, w.child)
-}
-
-// upstream returns the upstream's part of /status.
-func (w *weft) upstream() (st struct {
-	Connected    bool
-	Host, Detail string
-}, err error) {
-	body, err := get(w.queries + "/status")
-	if err != nil {
-		return st, err
-	}
-	var a struct{ Upstream any }
-	a.Upstream = &st
-	return st, json.Unmarshal(body, &a)
 }

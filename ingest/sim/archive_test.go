@@ -8,55 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/bluesky-social/jetstream"
 )
-
-// TestFilteredReplay: plans omit no matching event, in pages of few units, and the client filters the rest.
-func TestFilteredReplay(t *testing.T) {
-	t.Parallel()
-	nc := NetworkConfig{Seed: 61, Accounts: 2000, Churn: 2}
-	const total = 60_000
-	all := NewNetwork(nc).Events(total)
-	s := testServer(t, ServerConfig{NetworkConfig: nc, Backlog: 50_000, EventsPerSegment: 12_000, PlanEntries: 2})
-	s.Emit(total - 50_000)
-	last := all[total-1].DID
-	tests := map[string]struct {
-		opts []jetstream.Option
-		keep func(Event) bool
-	}{
-		"collection": {
-			[]jetstream.Option{jetstream.WithCollections([]string{"pub.leaflet.document", "sh.tangled.*"})},
-			func(e Event) bool {
-				return e.Kind != KindCommit || e.Collection == "pub.leaflet.document" ||
-					strings.HasPrefix(e.Collection, "sh.tangled.")
-			},
-		},
-		"dids": {
-			[]jetstream.Option{jetstream.WithDIDs([]string{last, all[0].DID})},
-			func(e Event) bool { return e.DID == last || e.DID == all[0].DID },
-		},
-		"kinds": {
-			[]jetstream.Option{jetstream.WithKinds([]jetstream.Kind{jetstream.KindAccount, jetstream.KindSync})},
-			func(e Event) bool { return e.Kind == KindAccount || e.Kind == KindSync },
-		},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			var want []Event
-			for _, e := range all {
-				if tt.keep(e) {
-					want = append(want, e)
-				}
-			}
-			got, errs := follow(t, s.URL(), want[len(want)-1].Seq, tt.opts...)
-			if len(errs) > 0 {
-				t.Error(errs)
-			}
-			expectSame(t, got, want)
-		})
-	}
-}
 
 func get(t *testing.T, url string) (int, http.Header, []byte) {
 	t.Helper()
@@ -149,20 +101,5 @@ func TestArchiveRoutes(t *testing.T) {
 	b, _, _ := get(t, url)
 	if a+b != 700 {
 		t.Errorf("every second: %d and %d", a, b)
-	}
-}
-
-// TestCorruptBlockIsAHole: the official client reports a corrupt block once and continues after it.
-func TestCorruptBlockIsAHole(t *testing.T) {
-	t.Parallel()
-	s := testServer(t, ServerConfig{Backlog: 3000, EventsPerSegment: 1000})
-	s.CorruptBlock(1, 0)
-	got, errs := follow(t, s.URL(), 3000)
-	if len(got) != 2000 || len(errs) == 0 {
-		t.Fatalf("%d events, errors %v", len(got), errs)
-	}
-	s.HealBlocks()
-	if got, errs = follow(t, s.URL(), 3000); len(got) != 3000 || len(errs) != 0 {
-		t.Fatalf("healed: %d events, errors %v", len(got), errs)
 	}
 }

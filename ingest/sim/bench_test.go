@@ -4,9 +4,6 @@ import (
 	"context"
 	"strconv"
 	"testing"
-	"time"
-
-	"github.com/bluesky-social/jetstream"
 )
 
 // BenchmarkBacklog builds an archive.
@@ -47,27 +44,4 @@ func BenchmarkLive(b *testing.B) {
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 		})
 	}
-}
-
-// BenchmarkOfficialClient measures the live tail with the official client, which decodes; both share the machine.
-func BenchmarkOfficialClient(b *testing.B) {
-	s := testServer(b, ServerConfig{EventsPerSegment: 1 << 30})
-	s.Emit(b.N)
-	c, err := jetstream.Subscribe(s.URL(), jetstream.WithAfterSeq(0), jetstream.WithRawRecords())
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer c.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	b.ResetTimer()
-	for batch, err := range c.Events(ctx) {
-		if err != nil {
-			b.Fatal(err)
-		}
-		if batch.LastCursor() >= uint64(b.N) {
-			break
-		}
-	}
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }

@@ -9,37 +9,6 @@ import (
 	"time"
 )
 
-// TestClientSurvives: with these faults the official client still gets every event once and in order.
-func TestClientSurvives(t *testing.T) {
-	t.Parallel()
-	tests := map[string]struct {
-		faults Faults
-		errs   bool // the client reports errors
-	}{
-		"none":      {},
-		"drop":      {Faults{DropEvery: 900}, true},
-		"truncate":  {Faults{TruncateEvery: 900, Seed: 1}, true},
-		"duplicate": {Faults{DuplicateEvery: 10}, false},
-		"garbage":   {Faults{GarbageEvery: 10}, true},
-		"unknown":   {Faults{UnknownEvery: 10}, false},
-		"error":     {Faults{ErrorEvery: 900}, true},
-		"refuse":    {Faults{DropEvery: 900, RefuseEvery: 2}, true},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			nc := NetworkConfig{Seed: 31, Accounts: 300}
-			s := testServer(t, ServerConfig{NetworkConfig: nc, Backlog: 1000, Faults: tt.faults})
-			s.Emit(2000)
-			got, errs := follow(t, s.URL(), 3000)
-			expectSame(t, got, NewNetwork(nc).Events(3000))
-			if (len(errs) > 0) != tt.errs {
-				t.Errorf("errors %v", errs)
-			}
-		})
-	}
-}
-
 func TestFaultsOnFrames(t *testing.T) {
 	t.Parallel()
 	const total = 1000

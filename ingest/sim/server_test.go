@@ -3,13 +3,9 @@ package sim
 import (
 	"bytes"
 	"context"
-	"io"
-	"log/slog"
 	"os"
 	"testing"
 	"time"
-
-	"github.com/bluesky-social/jetstream"
 )
 
 // testServer starts a server that runs until the test ends.
@@ -35,55 +31,6 @@ func testServer(t testing.TB, cfg ServerConfig) *Server {
 	return s
 }
 
-// follow reads events with the official client up to the seq until, or until stop returns true. The result doesn't
-// share memory with the client's batches.
-func follow(t testing.TB, url string, until uint64, opts ...jetstream.Option) (events []Event, errs []error) {
-	t.Helper()
-	opts = append([]jetstream.Option{
-		jetstream.WithAfterSeq(0), jetstream.WithRawRecordsCopied(), jetstream.WithRawRecordCIDs(),
-		jetstream.WithRawRecords(),
-		jetstream.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))),
-	}, opts...)
-	c, err := jetstream.Subscribe(url, opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	for b, err := range c.Events(ctx) {
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		for _, e := range b.Events() {
-			events = append(events, fromClient(e))
-		}
-		if b.LastCursor() >= until {
-			return events, errs
-		}
-	}
-	t.Fatalf("stream ended at %d of %d events, errors %v", len(events), until, errs)
-	return nil, nil
-}
-
-func fromClient(e jetstream.Event) Event {
-	out := Event{Seq: e.Seq, TimeUS: e.TimeUS, Kind: Kind(e.Kind), DID: e.DID}
-	switch {
-	case e.Commit != nil:
-		out.Rev, out.Collection, out.Rkey = e.Commit.Rev, e.Commit.Collection, e.Commit.Rkey
-		out.Operation, out.CID = string(e.Commit.Operation), e.Commit.CID
-		out.CBOR = bytes.Clone(e.Commit.RecordCBOR)
-	case e.Account != nil:
-		out.Active, out.Status = e.Account.Active, e.Account.Status
-	case e.Identity != nil:
-		out.Handle = e.Identity.Handle
-	case e.Sync != nil:
-		out.Rev = e.Sync.Rev
-	}
-	return out
-}
-
 // same compares events by the fields that a consumer sees.
 func same(a, b Event) bool {
 	return a.Seq == b.Seq && a.TimeUS == b.TimeUS && a.Kind == b.Kind && a.DID == b.DID && a.Rev == b.Rev &&
@@ -100,30 +47,6 @@ func expectSame(t *testing.T, got, want []Event) {
 	}
 	if len(got) != len(want) {
 		t.Fatalf("%d events, want %d", len(got), len(want))
-	}
-}
-
-// TestOfficialClientReplaysAndFollows tests all of v2: archive, cutover, live tail across segment borders.
-func TestOfficialClientReplaysAndFollows(t *testing.T) {
-	t.Parallel()
-	for _, zstd := range []bool{false, true} {
-		t.Run(map[bool]string{false: "plain", true: "zstd"}[zstd], func(t *testing.T) {
-			t.Parallel()
-			nc := NetworkConfig{Seed: 3, Accounts: 500, Churn: 5}
-			s := testServer(t, ServerConfig{NetworkConfig: nc, Backlog: 10_000, EventsPerSegment: 1_000})
-			s.Emit(500)
-			go func() {
-				for range 20 {
-					s.Emit(100)
-					time.Sleep(5 * time.Millisecond)
-				}
-			}()
-			got, errs := follow(t, s.URL(), 12_500, jetstream.WithZstdCompression(zstd))
-			if len(errs) > 0 {
-				t.Fatal(errs)
-			}
-			expectSame(t, got, NewNetwork(nc).Events(12_500))
-		})
 	}
 }
 
