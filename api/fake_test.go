@@ -17,6 +17,10 @@ import (
 	"weft.dev/weft/db/dbtest"
 )
 
+// The encoder of answers is set up by its first use, with a channel. Set up in a bubble of testing/synctest, no other test
+// could use it.
+var _ = zstdEncoder.EncodeAll(nil, nil)
+
 const (
 	alice = "did:plc:alice"
 	bob   = "did:plc:bob"

@@ -66,11 +66,13 @@ func TestHistory(t *testing.T) {
 			t.Errorf("at the start: %+v", a)
 		}
 		time.Sleep(11 * time.Second)
+		synctest.Wait()
 		if a := ask(); len(a.History.Points) != 2 || a.History.Points[1] != (wire.HistoryPoint{Events: 10, Links: 1,
 			Lag: 1.5}) {
 			t.Errorf("after eleven seconds: %+v", a.History)
 		}
 		time.Sleep(29 * time.Minute)
+		synctest.Wait()
 		if a := ask(); len(a.History.Points) != recentKeeps || a.Space.Growth != nil || a.Space.FullAt != nil {
 			t.Errorf("after half an hour: %d points, %+v", len(a.History.Points), a.Space)
 		}

@@ -34,7 +34,7 @@ func TestBadIndexBecomesGap(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			server := serve(t, sim.ServerConfig{Dir: dir, Backlog: 2 * segment, EventsPerSegment: segment,
+			server := serve(t, sim.ServerConfig{Dir: dir, Backlog: segment + 2000, EventsPerSegment: segment,
 				NetworkConfig: sim.NetworkConfig{Accounts: 300}})
 			files, err := filepath.Glob(filepath.Join(dir, "seg_*.jss"))
 			if err != nil || len(files) == 0 {

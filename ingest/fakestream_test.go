@@ -44,7 +44,8 @@ type sent struct {
 func newStream(t *testing.T, s *stream) *stream {
 	t.Helper()
 	s.changed = make(chan struct{})
-	s.Server = httptest.NewServer(s)
+	s.Server = &httptest.Server{Listener: newPipes(t), Config: &http.Server{Handler: s}}
+	s.Start()
 	t.Cleanup(func() {
 		s.setAway(true)
 		s.CloseClientConnections()

@@ -73,6 +73,7 @@ func TestStuckWriter(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		time.Sleep(10 * time.Second) // without events it is quiet, not stuck
+		synctest.Wait()
 		if in.stuck() != 0 {
 			t.Error("a quiet upstream is a stuck writer")
 		}
@@ -135,6 +136,7 @@ func TestPartsAreProgress(t *testing.T) {
 			synctest.Wait()
 		}
 		time.Sleep(stuckAfter)
+		synctest.Wait()
 		if d := in.stuck(); d != stuckAfter {
 			t.Errorf("stuck for %s after the last part, want %s", d, stuckAfter)
 		}

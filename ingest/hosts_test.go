@@ -322,7 +322,9 @@ func TestGapIsFilled(t *testing.T) {
 				t.Fatal(err)
 			}
 			until(t, "the gap is filled", func() bool {
-				server.Emit(10)
+				if store.Cursor(server.URL()) >= server.Tip() { // more than a busy machine keeps up with would never end
+					server.Emit(10)
+				}
 				gaps, err := store.Gaps(t.Context())
 				return err == nil && len(gaps) == 0
 			})

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -18,9 +19,9 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// defaultEvents are more than the 8,192 that a start rewinds, so that not every restart in TestReplayedTwice reaches
-// the beginning.
-const defaultEvents = 12_000
+// defaultEvents are more than the defaultRewind that a start rewinds, so that not every restart in TestReplayedTwice
+// reaches the beginning. With another number of -events, a start rewinds as far as weft does.
+const defaultEvents, defaultRewind = 5_000, 2048
 
 var (
 	events  = flag.Int("events", defaultEvents, "how many events TestReplayedTwice makes; the figures in docs are of 1,000,000")
@@ -83,6 +84,10 @@ type follower struct {
 func follow(t *testing.T, cfg ingest.Config) *follower {
 	t.Helper()
 	cfg.Logger, cfg.Bodies = logger(t), bodies() != db.BodiesOff
+	cfg.Hosts = slices.Clone(cfg.Hosts)
+	for i := range cfg.Hosts {
+		cfg.Hosts[i].HTTP = pipeClient(t)
+	}
 	in := ingest.New(cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -353,7 +358,7 @@ func TestParseFrom(t *testing.T) {
 func TestReplayedTwice(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(11, 12))
-	server := serve(t, sim.ServerConfig{Backlog: *events * 9 / 10, EventsPerSegment: max(*events/10, 5000),
+	server := serve(t, sim.ServerConfig{Backlog: *events * 9 / 10, EventsPerSegment: max(*events/10, 2000),
 		NetworkConfig: sim.NetworkConfig{Accounts: max(*events/20, 500)}})
 	server.Emit(*events / 10) // not in the archive
 	dir, tip := t.TempDir(), server.Tip()
@@ -364,6 +369,9 @@ func TestReplayedTwice(t *testing.T) {
 		for done := false; !done; starts++ {
 			begun, store := time.Now(), openStore(t, dir)
 			cfg := ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, From: ingest.From{Start: true}}
+			if *events == defaultEvents {
+				cfg.Rewind = defaultRewind
+			}
 			stopAt := store.Cursor(server.URL()) + r.Uint64N(tip/3)
 			if pass == 1 {
 				cfg.Store, cfg.Rewind = replayAll{store}, ^uint64(0) // all events arrive again

@@ -59,6 +59,7 @@ func TestPausedStore(t *testing.T) {
 		host := in.hosts[0].URL
 		read(in, 1000)
 		time.Sleep(3 * time.Hour)
+		synctest.Wait()
 		if n := read(in, 1000); n > 100 || !in.queue.isFull() {
 			t.Errorf("%d events more were read during the pause", n)
 		}
@@ -77,6 +78,7 @@ func TestPausedStore(t *testing.T) {
 		time.Sleep(time.Minute)
 		free.Store(total / 2)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if err := in.queue.drained(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"weft.dev/weft/db"
@@ -20,11 +21,21 @@ import (
 // short is Config.Silence of these tests. Sessions must last much longer.
 const short = 600 * time.Millisecond
 
+// bubble runs a test on a clock of its own, which goes on when all wait: silence takes no time, and a busy machine makes
+// none. The servers are those of newStream.
+func bubble(t *testing.T, do func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(26 * 365 * 24 * time.Hour) // bubbles begin in 2000, when a time in microseconds still had 15 digits
+		do(t)
+	})
+}
+
 func kinds(t *testing.T, do func(t *testing.T, v2 bool)) {
 	for name, v2 := range map[string]bool{"v1": false, "v2": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			do(t, v2)
+			bubble(t, func(t *testing.T) { do(t, v2) })
 		})
 	}
 }
@@ -124,31 +135,35 @@ func TestQuietUpstream(t *testing.T) {
 // TestMuteUpstream: a session without answers to its pings ends.
 func TestMuteUpstream(t *testing.T) {
 	t.Parallel()
-	server := newStream(t, &stream{mute: true})
-	store := openStore(t, t.TempDir())
-	defer store.Close()
-	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store, Slice: sliceOf(t, 1), Silence: short})
-	defer f.stop()
-	until(t, "it is connected to anew", func() bool { filtered, _, _ := server.counts(); return filtered > 2 })
+	bubble(t, func(t *testing.T) {
+		server := newStream(t, &stream{mute: true})
+		store := openStore(t, t.TempDir())
+		defer store.Close()
+		f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store, Slice: sliceOf(t, 1), Silence: short})
+		defer f.stop()
+		until(t, "it is connected to anew", func() bool { filtered, _, _ := server.counts(); return filtered > 2 })
+	})
 }
 
 // TestStuckUpstream: failover from a host without events to a host with some, also with a filter.
 func TestStuckUpstream(t *testing.T) {
 	t.Parallel()
-	stuck, other := newStream(t, &stream{}), newStream(t, &stream{})
-	store := openStore(t, t.TempDir())
-	defer store.Close()
-	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: stuck.URL}, {URL: other.URL}}, Store: store, Slice: sliceOf(t, 1), Silence: short,
-		Failback: time.Hour})
-	defer f.stop()
-	until(t, "the first is followed", func() bool { return f.Ready() == nil })
-	until(t, "the other is moved to", func() bool {
-		other.send(2, time.Now())
-		return f.Host() == other.URL &&
-			f.Ready() == nil
+	bubble(t, func(t *testing.T) {
+		stuck, other := newStream(t, &stream{}), newStream(t, &stream{})
+		store := openStore(t, t.TempDir())
+		defer store.Close()
+		f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: stuck.URL}, {URL: other.URL}}, Store: store, Slice: sliceOf(t, 1), Silence: short,
+			Failback: time.Hour})
+		defer f.stop()
+		until(t, "the first is followed", func() bool { return f.Ready() == nil })
+		until(t, "the other is moved to", func() bool {
+			other.send(2, time.Now())
+			return f.Host() == other.URL &&
+				f.Ready() == nil
+		})
+		other.send(1, time.Now())
+		until(t, "its event is there", func() bool { return links(t, store) == 1 })
 	})
-	other.send(1, time.Now())
-	until(t, "its event is there", func() bool { return links(t, store) == 1 })
 }
 
 // TestBeginning: events between sessions aren't lost before the first event either, also over restarts.
@@ -263,22 +278,24 @@ func untilReady(t *testing.T, f *follower) {
 // TestFollowedIsNoted: the followed time of a quiet stream is stored, and once more at the end.
 func TestFollowedIsNoted(t *testing.T) {
 	t.Parallel()
-	server := newStream(t, &stream{})
-	server.send(1, time.Now())
-	store := openStore(t, t.TempDir())
-	defer store.Close()
-	begun := time.Now().UnixMicro()
-	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store, From: ingest.From{Start: true},
-		Slice: sliceOf(t, 1), Silence: short})
-	until(t, "the event is there", func() bool { return links(t, store) == 1 })
-	until(t, "it is noted", func() bool { return store.Followed(server.URL).UntilUS > begun+(10*short).Microseconds() })
-	noted := store.Followed(server.URL).UntilUS
-	_, _, pings := server.counts()
-	until(t, "it is followed for longer", func() bool { _, _, n := server.counts(); return n > pings+4 })
-	f.stop()
-	if until := store.Followed(server.URL).UntilUS; until <= noted || until > time.Now().UnixMicro() {
-		t.Errorf("it is noted until %d, and was until %d", until, noted)
-	}
+	bubble(t, func(t *testing.T) {
+		server := newStream(t, &stream{})
+		server.send(1, time.Now())
+		store := openStore(t, t.TempDir())
+		defer store.Close()
+		begun := time.Now().UnixMicro()
+		f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store, From: ingest.From{Start: true},
+			Slice: sliceOf(t, 1), Silence: short})
+		until(t, "the event is there", func() bool { return links(t, store) == 1 })
+		until(t, "it is noted", func() bool { return store.Followed(server.URL).UntilUS > begun+(10*short).Microseconds() })
+		noted := store.Followed(server.URL).UntilUS
+		_, _, pings := server.counts()
+		until(t, "it is followed for longer", func() bool { _, _, n := server.counts(); return n > pings+4 })
+		f.stop()
+		if until := store.Followed(server.URL).UntilUS; until <= noted || until > time.Now().UnixMicro() {
+			t.Errorf("it is noted until %d, and was until %d", until, noted)
+		}
+	})
 }
 
 // TestTimeOfTheFuture: after an event with a time in the future, the stream resumes where it was.
@@ -370,22 +387,24 @@ func TestProbe(t *testing.T) {
 	for _, status := range []int{200, 204, 400, 401, 403, 404, 405, 418, 429, 500, 501, 502, 503} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			t.Parallel()
-			server := newStream(t, &stream{probe: func(w http.ResponseWriter, _ *http.Request) {
-				w.WriteHeader(status)
-				if status == 200 {
-					fmt.Fprintln(w, "hello, this is a jetstream")
+			bubble(t, func(t *testing.T) {
+				server := newStream(t, &stream{probe: func(w http.ResponseWriter, _ *http.Request) {
+					w.WriteHeader(status)
+					if status == 200 {
+						fmt.Fprintln(w, "hello, this is a jetstream")
+					}
+				}})
+				server.send(1, time.Now())
+				store := openStore(t, t.TempDir())
+				defer store.Close()
+				f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store, From: ingest.From{Start: true},
+					Silence: 10 * short})
+				defer f.stop()
+				until(t, "its event is there", func() bool { return links(t, store) == 1 })
+				if kind := f.Status().Kind; kind != "v1" {
+					t.Errorf("it is followed as %s", kind)
 				}
-			}})
-			server.send(1, time.Now())
-			store := openStore(t, t.TempDir())
-			defer store.Close()
-			f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store, From: ingest.From{Start: true},
-				Silence: 10 * short})
-			defer f.stop()
-			until(t, "its event is there", func() bool { return links(t, store) == 1 })
-			if kind := f.Status().Kind; kind != "v1" {
-				t.Errorf("it is followed as %s", kind)
-			}
+			})
 		})
 	}
 }
@@ -426,7 +445,9 @@ func TestPasswords(t *testing.T) {
 	defer store.Close()
 	var said log
 	address := strings.Replace(server.URL, "http://", "ws://"+user+":"+password+"@", 1) + "/subscribe"
-	in := ingest.New(ingest.Config{Hosts: []upstream.Endpoint{must(upstream.ParseAddress(address)).Endpoint},
+	endpoint := must(upstream.ParseAddress(address)).Endpoint
+	endpoint.HTTP = pipeClient(t)
+	in := ingest.New(ingest.Config{Hosts: []upstream.Endpoint{endpoint},
 		Store: store, From: ingest.From{Start: true}, Silence: short,
 		Logger: slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	ctx, cancel := context.WithCancel(t.Context())

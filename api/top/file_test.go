@@ -85,6 +85,7 @@ func TestSaved(t *testing.T) {
 		time.Sleep(time.Minute)
 		m.add(made(likes, time.Time{}, "did:plc:bob"))
 		time.Sleep(saveEvery)
+		synctest.Wait()
 		if f, ok := readFile(file); !ok || f.Newest.Seq != 1 || f.Newest.Added != nil {
 			t.Errorf("the file has %+v", f)
 		}
@@ -173,6 +174,7 @@ func TestFileFails(t *testing.T) {
 		time.Sleep(time.Minute)
 		m.add(made(likes, time.Time{}, "did:plc:bob"))
 		time.Sleep(saveEvery)
+		synctest.Wait()
 		if found, _ := c.Candidates(likes, time.Now().Add(-time.Hour)); len(found) != 1 {
 			t.Errorf("%v", found)
 		}

@@ -31,6 +31,7 @@ func TestWriterDegraded(t *testing.T) {
 		}
 		free.Store(0)
 		time.Sleep(2 * time.Second) // of the test's clock, so that the store checks the disk
+		synctest.Wait()
 		if why := w.degraded(); !strings.HasPrefix(why, "indexing is paused: ") || strings.Contains(why, "no event") {
 			t.Errorf("paused: %q", why)
 		}
@@ -42,6 +43,7 @@ func TestWriterDegraded(t *testing.T) {
 		}
 		free.Store(total)
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		if _, err := store.Apply(db.Batch{Host: "http://127.0.0.1:1", Seq: 1, TimeUS: time.Now().UnixMicro()}); err != nil {
 			t.Fatal(err)
 		}
@@ -49,6 +51,7 @@ func TestWriterDegraded(t *testing.T) {
 			t.Errorf("with room, after an event: %q", why)
 		}
 		time.Sleep(2 * time.Minute)
+		synctest.Wait()
 		if why := w.degraded(); !strings.Contains(why, "2 min behind the network") {
 			t.Errorf("two minutes later: %q", why)
 		}

@@ -141,10 +141,12 @@ func TestVerifier(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- v.Run(ctx) }()
 		time.Sleep(30 * time.Minute)
+		synctest.Wait()
 		if v.Last() != nil {
 			t.Error("it began at once")
 		}
 		time.Sleep(45 * time.Minute)
+		synctest.Wait()
 		if last := v.Last(); last == nil || last.Outcome != restore.OK ||
 			metric(t, registry, "weft_replica_verified_timestamp_seconds", "") != float64(last.EndedAt.Unix()) {
 			t.Errorf("%+v", last)

@@ -17,6 +17,7 @@ const MaxSkew = 5 * time.Minute
 type Endpoint struct {
 	URL  string        // scheme, host and port: the key of its cursor, and its name in logs and on pages
 	User *url.Userinfo // sent in a header with each request, and never shown; nil: none
+	HTTP *http.Client  // sends the requests; nil: http.DefaultClient
 }
 
 // Address is a Jetstream server as an operator writes it.
@@ -118,6 +119,14 @@ func parseFilter(query string) (f Filter, err error) {
 	f.Collections = slices.Compact(slices.Sorted(slices.Values(f.Collections)))
 	f.DIDs = slices.Compact(slices.Sorted(slices.Values(f.DIDs)))
 	return f, nil
+}
+
+// client returns the client of requests to the server.
+func (e Endpoint) client() *http.Client {
+	if e.HTTP == nil {
+		return http.DefaultClient
+	}
+	return e.HTTP
 }
 
 // authorize adds the user name and the password to the header of a request. Errors quote URLs, so they are never in

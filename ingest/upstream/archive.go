@@ -275,7 +275,7 @@ func (a *Archive) requestOnce(ctx context.Context, c call) ([]byte, error) {
 	} else {
 		a.authorize(req.Header)
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := a.client().Do(req)
 	if err != nil {
 		return nil, err
 	}

@@ -58,7 +58,8 @@ func Dial(ctx context.Context, e Endpoint, kind string, dict []byte, cursor uint
 	if cursor > 0 {
 		q.Set("cursor", strconv.FormatUint(cursor, 10))
 	}
-	opts := &websocket.DialOptions{CompressionMode: websocket.CompressionDisabled, HTTPHeader: http.Header{}}
+	opts := &websocket.DialOptions{CompressionMode: websocket.CompressionDisabled, HTTPHeader: http.Header{},
+		HTTPClient: e.client()}
 	e.authorize(opts.HTTPHeader)
 	f = f.ForLive()
 	path := pathV2

@@ -66,7 +66,7 @@ func (e Endpoint) getDictionary(ctx context.Context) (status int, body []byte, e
 		return 0, nil, err
 	}
 	e.authorize(req.Header)
-	res, err := http.DefaultClient.Do(req)
+	res, err := e.client().Do(req)
 	if err != nil {
 		return 0, nil, err
 	}
