@@ -402,11 +402,11 @@ func TestCopyGoesBack(t *testing.T) {
 	}
 	show(first, 1, 1000, 2000)
 	show(second, 2, 1000, 1500) // behind where the follower was
-	if err := modelOf(events[:1500]).Compare(t.Context(), f, dbtest.Depth{Page: 50}); err != nil {
+	if err := modelOf(events[:1500]).Compare(t.Context(), f, sampled(50)); err != nil {
 		t.Errorf("gone back: %v", err)
 	}
 	show(first, 3, 2000, 3000) // ahead of it, with another past
-	if err := modelOf(events).Compare(t.Context(), f, dbtest.Depth{Page: 50}); err != nil {
+	if err := modelOf(events).Compare(t.Context(), f, sampled(50)); err != nil {
 		t.Errorf("and forth: %v", err)
 	}
 	if !strings.Contains(logs.String(), "the log went back to row") {

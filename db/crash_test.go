@@ -507,7 +507,7 @@ func checkCrashed(t *testing.T, w world, dir string, events []apply.Event, ackno
 	if w.Flap {
 		untilNoJobs(t, s)
 	}
-	err := m.Compare(t.Context(), s, afterCrash())
+	err := m.Compare(t.Context(), s, sampled(50))
 	if err == nil {
 		err = m.CompareBodies(t.Context(), s, func(db.Record) bool { return w.Bodies != db.BodiesKeep })
 	}
@@ -621,5 +621,6 @@ func TestStrayFiles(t *testing.T) {
 	}
 }
 
-// afterCrash is the depth of a comparison after a crash. Such tests compare many times.
-func afterCrash() dbtest.Depth { return dbtest.Depth{Page: 50, Every: fraction(5)} }
+// sampled is the depth of tests that compare the lists of a network many times, in pages of page items: counts and links
+// of every list, and all else of one list in five. With -thorough it asks every list for everything.
+func sampled(page int) dbtest.Depth { return dbtest.Depth{Page: page, Every: fraction(5)} }

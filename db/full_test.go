@@ -55,7 +55,7 @@ func TestFilesMayNotGrow(t *testing.T) {
 					t.Parallel()
 					c := tc.child
 					c.World, c.FileLimit, c.KillAtEnd = world, limit, i%2 == 0
-					c.Every = afterCrash().Every
+					c.Every = sampled(50).Every
 					c.World.Seed = uint64(i % 8)
 					if i%3 == 1 {
 						c.World.Bodies = db.BodiesKeep
@@ -119,7 +119,7 @@ func underLimit(t *testing.T, c child) string {
 			t.Fatal(err)
 		}
 	}
-	if err := modelOf(events).Compare(t.Context(), s, afterCrash()); err != nil {
+	if err := modelOf(events).Compare(t.Context(), s, sampled(50)); err != nil {
 		t.Errorf("gone on: %v", err)
 	}
 	return what

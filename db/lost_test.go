@@ -75,7 +75,7 @@ func equalsAfterLoss(t *testing.T, cfg db.Config, m *dbtest.Model) (names []stri
 	t.Helper()
 	s := openWith(t, cfg)
 	defer func() { _ = s.Close() }()
-	if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 50}); err != nil {
+	if err := m.Compare(t.Context(), s, sampled(50)); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
@@ -154,7 +154,7 @@ func TestLostSegmentKeepsOthers(t *testing.T) {
 		return nil
 	}
 	s := openWith(t, cfg)
-	if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 50}); err != nil {
+	if err := m.Compare(t.Context(), s, sampled(50)); err != nil {
 		t.Error(err)
 	}
 	if err := s.Close(); err != nil {

@@ -37,7 +37,7 @@ func TestMarkedAccounts(t *testing.T) {
 				c.cfg.JobRest = -1
 				c.cfg.ReplayWindow = time.Hour
 				c.cfg.Now = func() time.Time { return time.Unix(1_770_000_000, 0) }
-				compareMarked(t, openWith(t, c.cfg), rand.New(rand.NewPCG(seed, 4)), c.accounts, c.repeats, c.rounds)
+				compareMarked(t, openWith(t, c.cfg), rand.New(rand.NewPCG(seed, 4)), c.accounts, c.repeats, c.rounds/fraction(2))
 			})
 		}
 	}

@@ -93,7 +93,7 @@ func TestFrozenOutlivesMerge(t *testing.T) {
 	}
 	compare := func(when string) {
 		t.Helper()
-		if err := modelOf(events[:n]).Compare(t.Context(), s, dbtest.Depth{Page: 50}); err != nil {
+		if err := modelOf(events[:n]).Compare(t.Context(), s, sampled(50)); err != nil {
 			t.Fatalf("%s: %v", when, err)
 		}
 	}
@@ -263,7 +263,7 @@ func TestNothingEntersAfterFault(t *testing.T) {
 	cfg.Failpoint = nil
 	s = openWith(t, cfg)
 	defer s.Close()
-	if err := modelOf(events[:n]).Compare(t.Context(), s, dbtest.Depth{Page: 50}); err != nil {
+	if err := modelOf(events[:n]).Compare(t.Context(), s, sampled(50)); err != nil {
 		t.Error(err)
 	}
 }
@@ -374,7 +374,7 @@ func TestPruneKeepsOpenResync(t *testing.T) {
 	if _, err := s.Apply(db.Batch{Host: "sim", Events: events[len(events)-1:]}); err != nil {
 		t.Fatal(err)
 	}
-	if err := modelOf(events).Compare(t.Context(), s, dbtest.Depth{Page: 1000}); err != nil {
+	if err := modelOf(events).Compare(t.Context(), s, sampled(1000)); err != nil {
 		t.Error(err)
 	}
 }

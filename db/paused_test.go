@@ -49,11 +49,11 @@ func TestPruneDuringPause(t *testing.T) {
 					t.Fatal(err)
 				}
 				g.free.Store(sp.Reserve * tc.parts / 16)
-				time.Sleep(2 * time.Second)
+				pass(2 * time.Second)
 				if s.Paused() == "" {
 					t.Fatal("indexing is not paused")
 				}
-				time.Sleep(20 * time.Minute)
+				pass(20 * time.Minute)
 				oldest, newest := must2(s.LogRange(t.Context()))
 				if pruned := oldest == newest; pruned != tc.pruned {
 					t.Errorf("rows %d to %d are left after a pause of 20 minutes", oldest, newest)
@@ -62,7 +62,7 @@ func TestPruneDuringPause(t *testing.T) {
 					t.Error("the pause ended without room")
 				}
 				g.free.Store(1 << 39)
-				time.Sleep(3 * time.Minute)
+				pass(3 * time.Minute)
 				if oldest, newest := must2(s.LogRange(t.Context())); oldest != newest || s.Paused() != "" {
 					t.Errorf("with room, rows %d to %d are left; %q", oldest, newest, s.Paused())
 				}

@@ -29,11 +29,11 @@ func TestQuietLogEnds(t *testing.T) {
 		if _, err := s.Apply(db.Batch{Host: "test", Events: events}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(14 * time.Minute)
+		pass(14 * time.Minute)
 		if oldest, _ := must2(s.LogRange(t.Context())); oldest != 1 {
 			t.Errorf("within the window, row %d is the oldest", oldest)
 		}
-		time.Sleep(6 * time.Minute)
+		pass(6 * time.Minute)
 		if oldest, newest := must2(s.LogRange(t.Context())); oldest != newest {
 			t.Errorf("five minutes after the window, rows %d to %d are left", oldest, newest)
 		}

@@ -14,7 +14,6 @@ import (
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/checkpoint"
-	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
 )
@@ -71,7 +70,7 @@ func TestLackPasses(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				time.Sleep(20 * time.Second) // of the test's clock: all that is to be tried again is
+				pass(20 * time.Second) // of the test's clock: all that is to be tried again is
 				if l.met.Load() != 3 || s.Failed() != nil || s.Degraded() != "" {
 					t.Errorf("it failed %d times; then: %v, %q", l.met.Load(), s.Failed(), s.Degraded())
 				}
@@ -79,7 +78,7 @@ func TestLackPasses(t *testing.T) {
 					!strings.Contains(*why, "retrying") {
 					t.Errorf("meanwhile it said %v", why)
 				}
-				if err := modelOf(events).Compare(t.Context(), s, dbtest.Depth{Page: 20}); err != nil {
+				if err := modelOf(events).Compare(t.Context(), s, sampled(20)); err != nil {
 					t.Error(err)
 				}
 				st, err := s.Stats(t.Context())
@@ -139,7 +138,7 @@ func TestWriterWaits(t *testing.T) {
 			}
 			done <- nil
 		}()
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		if n := applied.Load(); n == 0 || n == int64(len(events)) {
 			t.Errorf("%d events of %d are applied, though nothing is sealed", n, len(events))
 		}
@@ -161,7 +160,7 @@ func TestWriterWaits(t *testing.T) {
 			t.Fatal(err)
 		}
 		s = openWith(t, db.Config{Dir: dir})
-		if err := modelOf(events).Compare(t.Context(), s, dbtest.Depth{Page: 20}); err != nil {
+		if err := modelOf(events).Compare(t.Context(), s, sampled(20)); err != nil {
 			t.Error(err)
 		}
 		if err := s.Close(); err != nil {
@@ -199,7 +198,7 @@ func TestJobRests(t *testing.T) {
 			}
 			commit(e)
 			m.Apply(e)
-			time.Sleep(500 * time.Millisecond)
+			pass(500 * time.Millisecond)
 			if i == 0 {
 				steps.Store(0) // the first change of status goes on at once
 			}
@@ -207,11 +206,11 @@ func TestJobRests(t *testing.T) {
 		if n := steps.Load(); n != 0 {
 			t.Errorf("%d steps while the account changed its mind", n)
 		}
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if st, err := s.Stats(t.Context()); err != nil || st.Jobs != 0 {
 			t.Errorf("%d jobs are still under way: %v", st.Jobs, err)
 		}
-		if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 20}); err != nil {
+		if err := m.Compare(t.Context(), s, sampled(20)); err != nil {
 			t.Error(err)
 		}
 		if err := s.Close(); err != nil {

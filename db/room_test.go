@@ -18,7 +18,6 @@ import (
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/checkpoint"
-	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
 )
@@ -57,6 +56,13 @@ func (d *disk) space(dir string) (free, total int64, err error) {
 		d.least.Store(free)
 	}
 	return free, total, err
+}
+
+// pass lets a time of the test's clock pass. What is due at its end has been done then: without the wait, the store's
+// workers would do it while the test looks.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }
 
 // messages counts log messages.
@@ -128,7 +134,7 @@ func TestPause(t *testing.T) {
 		}
 		go feed(s)
 		for round := range rounds {
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			n := applied.Load()
 			why := s.Paused()
 			for _, text := range []string{"indexing is paused", "are free", "queries and streams go on", "resumes by itself",
@@ -144,12 +150,12 @@ func TestPause(t *testing.T) {
 			if err != nil || st.Paused != why || st.Failed != "" {
 				t.Errorf("stats: %+v, %v", st, err)
 			}
-			time.Sleep(10 * time.Minute)
+			pass(10 * time.Minute)
 			if applied.Load() != n {
 				t.Errorf("round %d: events were applied during the pause", round)
 			}
 			if round%2 == 1 {
-				if err := modelOf(events[:n]).Compare(t.Context(), s, dbtest.Depth{Page: 20}); err != nil {
+				if err := modelOf(events[:n]).Compare(t.Context(), s, sampled(20)); err != nil {
 					t.Fatalf("round %d: %v", round, err)
 				}
 
@@ -170,7 +176,7 @@ func TestPause(t *testing.T) {
 					t.Error("a restart on a full disk isn't paused")
 				}
 				go feed(s)
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				if applied.Load() != n {
 					t.Error("events were applied after a restart on a full disk")
 				}
@@ -190,14 +196,14 @@ func TestPause(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if why, n := s.Paused(), log.of("indexing resumed"); why != "" || n != rounds {
 			t.Errorf("%q; resumed %d times", why, n)
 		}
 		if least := d.least.Load(); least < sp.Reserve/2 {
 			t.Errorf("at worst %d bytes of the reserve of %d were free", least, sp.Reserve)
 		}
-		if err := modelOf(events).Compare(t.Context(), s, dbtest.Depth{Page: 20}); err != nil {
+		if err := modelOf(events).Compare(t.Context(), s, sampled(20)); err != nil {
 			t.Error(err)
 		}
 		if err := s.Close(); err != nil {
@@ -242,7 +248,7 @@ func TestCompactionWaitsForRoom(t *testing.T) {
 			if _, err := s.Apply(db.Batch{Host: "sim", Events: events[i : i+50]}); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(2 * time.Second) // a seal ends, and a checkpoint gives its part of the reserve back
+			pass(2 * time.Second) // a seal ends, and a checkpoint gives its part of the reserve back
 		}
 		if s.Work().Merges != 0 || !strings.Contains(s.Degraded(), "a compaction waits for") {
 			t.Errorf("%d compactions without room; it says %q", s.Work().Merges, s.Degraded())
@@ -251,11 +257,11 @@ func TestCompactionWaitsForRoom(t *testing.T) {
 			t.Errorf("it is logged %d times", n)
 		}
 		g.free.Store(1 << 39)
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if s.Work().Merges == 0 || strings.Contains(s.Degraded(), "compaction") {
 			t.Errorf("%d compactions with room; it says %q", s.Work().Merges, s.Degraded())
 		}
-		if err := modelOf(events).Compare(t.Context(), s, dbtest.Depth{Page: 20}); err != nil {
+		if err := modelOf(events).Compare(t.Context(), s, sampled(20)); err != nil {
 			t.Error(err)
 		}
 		if err := s.Close(); err != nil {
@@ -280,7 +286,7 @@ func TestFullDiskWarns(t *testing.T) {
 		}{{21, "", 0}, {20, "is 80 % full", 1}, {19, "is 81 % full", 1}, {10, "is 90 % full", 2}, {11, "is 89 % full", 2},
 			{10, "is 90 % full", 2}, {14, "is 86 % full", 2}, {9, "is 91 % full", 3}, {30, "", 3}, {20, "is 80 % full", 4}} {
 			g.free.Store(tc.free << 30)
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			if why := s.Degraded(); (why == "") != (tc.text == "") || !strings.Contains(why, tc.text) || s.Paused() != "" {
 				t.Errorf("step %d: %q, want %q", i, why, tc.text)
 			}
@@ -290,7 +296,7 @@ func TestFullDiskWarns(t *testing.T) {
 		}
 		g.total.Store(0) // a system that doesn't know
 		g.free.Store(0)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if s.Paused() != "" {
 			t.Error("it is paused, though nothing is known of the disk")
 		}
@@ -330,7 +336,7 @@ func TestGrowth(t *testing.T) {
 					Links: []db.Link{{Path: "subject", Target: fmt.Sprintf("did:plc:b%d", i)}}}}}); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(5 * time.Minute)
+			pass(5 * time.Minute)
 		}
 		grown := sizes[6] - sizes[0]
 		sp := space()
@@ -350,18 +356,18 @@ func TestGrowth(t *testing.T) {
 		}
 		g.total.Store(20 << 20)
 		g.free.Store(3 << 20)
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		if why := s.Paused(); why == "" {
 			t.Error("it isn't paused below the reserve")
 		}
 		g.total.Store(1 << 30)
 		g.free.Store(sp.Reserve * 5 / 4)
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		if why := s.Degraded(); !strings.Contains(why, "at the present rate indexing pauses on 2000-01-0") {
 			t.Errorf("it says %q", why)
 		}
 		for range 48 * 12 {
-			time.Sleep(5 * time.Minute)
+			pass(5 * time.Minute)
 			space()
 		}
 		if sp := space(); sp.Measured > 24*time.Hour || sp.Measured < 23*time.Hour || sp.PerDay != 0 || !sp.FullAt.IsZero() {

@@ -93,7 +93,7 @@ func TestSealMergePrune(t *testing.T) {
 	if err := applyAll(s, events[n*3/4:], 500, func() {}); err != nil { // these come again
 		t.Fatal(err)
 	}
-	if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 100}); err != nil {
+	if err := m.Compare(t.Context(), s, sampled(100)); err != nil {
 		t.Errorf("opened again, and after repeats: %v", err)
 	}
 }
@@ -144,7 +144,7 @@ func TestFaultAtEachStep(t *testing.T) {
 				if step != "unlink" && err == nil {
 					t.Fatalf("no fault in %d events", applied)
 				}
-				if err := modelOf(events[:applied]).Compare(t.Context(), s, dbtest.Depth{Page: 50}); err != nil {
+				if err := modelOf(events[:applied]).Compare(t.Context(), s, sampled(50)); err != nil {
 					t.Errorf("after the fault: %v", err)
 				}
 				if err := s.Close(); err != nil {
@@ -159,13 +159,13 @@ func TestFaultAtEachStep(t *testing.T) {
 						t.Errorf("%s was left behind", name)
 					}
 				}
-				if err := modelOf(events[:applied]).Compare(t.Context(), s, dbtest.Depth{Page: 50}); err != nil {
+				if err := modelOf(events[:applied]).Compare(t.Context(), s, sampled(50)); err != nil {
 					t.Errorf("opened anew: %v", err)
 				}
 				if err := applyAll(s, events[applied:], 500, func() {}); err != nil {
 					t.Fatal(err)
 				}
-				if err := modelOf(events).Compare(t.Context(), s, dbtest.Depth{Page: 50}); err != nil {
+				if err := modelOf(events).Compare(t.Context(), s, sampled(50)); err != nil {
 					t.Errorf("gone on: %v", err)
 				}
 			})
@@ -239,7 +239,7 @@ func TestMissingSegment(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer s.Close()
-				if err := modelOf(events).Compare(t.Context(), s, dbtest.Depth{Page: 50}); err != nil {
+				if err := modelOf(events).Compare(t.Context(), s, sampled(50)); err != nil {
 					t.Error(err)
 				}
 				return
@@ -303,7 +303,7 @@ func TestCloseBreaksOff(t *testing.T) {
 	}
 	s = openWith(t, cfg)
 	defer s.Close()
-	if err := modelOf(events[:applied]).Compare(t.Context(), s, dbtest.Depth{Page: 1000}); err != nil {
+	if err := modelOf(events[:applied]).Compare(t.Context(), s, sampled(1000)); err != nil {
 		t.Error(err)
 	}
 }

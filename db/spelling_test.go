@@ -191,7 +191,7 @@ func TestRespellKill(t *testing.T) {
 			s := openWith(t, w.config(dir, &clock))
 			untilRespelled(t, s)
 			untilNoJobs(t, s)
-			if err := modelOf(respelled(events)).Compare(t.Context(), s, dbtest.Depth{Page: 50}); err != nil {
+			if err := modelOf(respelled(events)).Compare(t.Context(), s, sampled(50)); err != nil {
 				t.Error(err)
 			}
 			if err := s.Close(); err != nil {

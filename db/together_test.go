@@ -13,7 +13,6 @@ import (
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/check"
-	"weft.dev/weft/db/dbtest"
 )
 
 // errInjected is what a failpoint answers in TestTogether.
@@ -159,11 +158,11 @@ func (tg *together) same(what string) {
 		}
 	}
 	m := modelOf(respelled(tg.events))
-	if err := m.Compare(tg.t.Context(), tg.s, dbtest.Depth{Page: 100}); err != nil {
+	if err := m.Compare(tg.t.Context(), tg.s, sampled(100)); err != nil {
 		tg.t.Fatalf("%s, %d events, %d faults: %v", what, len(tg.events), tg.faults, err)
 	}
 	f := follow(tg.t, db.FollowerConfig{Dir: tg.cfg.Dir, CacheBytes: 1 << 16})
-	if err := m.Compare(tg.t.Context(), f, dbtest.Depth{Page: 100}); err != nil {
+	if err := m.Compare(tg.t.Context(), f, sampled(100)); err != nil {
 		tg.t.Fatalf("%s, a follower: %v", what, err)
 	}
 }

@@ -21,9 +21,11 @@ import (
 const (
 	// followKills is the number of kills of the primary or a follower.
 	followKills = 6
-	// followTotal suffices for the kills; the comparisons over HTTP, of two followers, take as long as the rest.
-	followTotal = 6_000
-	followRate  = 1_000
+	// followTotal suffices for the kills after followBacklog; the comparisons over HTTP, of two followers, take as long as
+	// the rest.
+	followBacklog = 1_000
+	followTotal   = 4_000
+	followRate    = 1_000
 )
 
 // TestFollowProcess kills a primary that replicates to an S3 server, and one of its two followers, repeatedly during
@@ -33,7 +35,7 @@ func TestFollowProcess(t *testing.T) {
 	needs(t, buildWeft)
 	upstream := serveNetwork(t, sim.ServerConfig{
 		NetworkConfig: sim.NetworkConfig{Seed: 9, Accounts: 300, Churn: 10, RatePerSec: followRate},
-		Backlog:       processBacklog, EventsPerSegment: processSegment, Rate: followRate, Total: followTotal,
+		Backlog:       followBacklog, EventsPerSegment: processSegment, Rate: followRate, Total: followTotal,
 	})
 	data, config := t.TempDir(), filepath.Join(t.TempDir(), "litestream.yml")
 	if err := os.WriteFile(config, fmt.Appendf(nil, `levels: [{interval: 1s}, {interval: 10s}]

@@ -88,7 +88,7 @@ func TestFollowEqualsModel(t *testing.T) {
 			w.write()
 			r, dir := rand.New(rand.NewPCG(seed, 8)), t.TempDir()
 			f := w.openFollow(dir)
-			for i := range 40 {
+			for i := range steps(40, 18) {
 				w.write()
 				switch r.IntN(6) {
 				case 0:

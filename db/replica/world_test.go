@@ -288,6 +288,15 @@ func depth(page int) dbtest.Depth {
 	return d
 }
 
+// steps returns how many steps a test of random steps has: all of them with more -rounds, and else as many as
+// go test ./... has time for.
+func steps(all, few int) int {
+	if *rounds > 1 {
+		return all
+	}
+	return few
+}
+
 // copyDir copies a replica in a directory, with the times of its files, which are those of the transactions.
 func copyDir(t *testing.T, from string) string {
 	t.Helper()
