@@ -19,6 +19,7 @@ func BenchmarkKept(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	figures := map[string]float64{} // b.Loop would forget what is reported before it
 	count := func(name string) {
 		began := time.Now()
 		n, err := s.CountDIDs(b.Context(), q.Target, q.Source)
@@ -30,8 +31,8 @@ func BenchmarkKept(b *testing.B) {
 		if err != nil || p.Total != n {
 			b.Fatal(p.Total, n, err)
 		}
-		b.ReportMetric(float64(took.Microseconds())/1000, name+"-count-ms")
-		b.ReportMetric(float64((time.Since(began)-took).Microseconds())/1000, name+"-page-ms")
+		figures[name+"-count-ms"] = float64(took.Microseconds()) / 1000
+		figures[name+"-page-ms"] = float64((time.Since(began) - took).Microseconds()) / 1000
 	}
 	tick()
 	count("first")
@@ -45,10 +46,12 @@ func BenchmarkKept(b *testing.B) {
 	}
 	tick()
 	count("step")
-	b.ResetTimer()
 	for b.Loop() {
 		if _, err := s.CountDIDs(b.Context(), q.Target, q.Source); err != nil {
 			b.Fatal(err)
 		}
+	}
+	for name, ms := range figures {
+		b.ReportMetric(ms, name)
 	}
 }
