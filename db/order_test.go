@@ -36,6 +36,8 @@ func TestFrozenOutlivesMerge(t *testing.T) {
 			return nil
 		case <-t.Context().Done():
 			return errors.New("the test has ended")
+		case <-time.After(time.Minute): // else Apply, which the test waits for, may wait for this
+			return errors.New("it is held for a minute")
 		}
 	}
 	cfg := small(t.TempDir(), &clock)

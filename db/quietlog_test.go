@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,15 +19,7 @@ import (
 func TestQuietLogEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openWith(t, db.Config{Dir: t.TempDir(), ReplayWindow: 15 * time.Minute})
-		h := newHistory(1)
-		var events []apply.Event
-		for range 50 {
-			e := h.recordEvent(h.dids[0], db.OpCreate)
-			e.Collection = "app.bsky.feed.like"
-			e.TimeUS, e.Rkey = time.Now().UnixMicro(), fmt.Sprintf("k%d", len(events))
-			e.Links = []db.Link{{Path: "subject", Target: "https://example.com/"}}
-			events = append(events, e)
-		}
+		events := likesOfNow()
 		if _, err := s.Apply(db.Batch{Host: "test", Events: events}); err != nil {
 			t.Fatal(err)
 		}
@@ -40,6 +34,52 @@ func TestQuietLogEnds(t *testing.T) {
 		source := db.Source{Collection: events[0].Collection, Path: "subject"}
 		if n, err := s.CountLinks(t.Context(), "https://example.com/", source); err != nil || n != 50 {
 			t.Errorf("%d links, %v", n, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// likesOfNow returns 50 likes of a page, with the present time.
+func likesOfNow() (events []apply.Event) {
+	h := newHistory(1)
+	for i := range 50 {
+		e := h.recordEvent(h.dids[0], db.OpCreate)
+		e.Collection = "app.bsky.feed.like"
+		e.TimeUS = time.Now().UnixMicro()
+		e.Rkey = fmt.Sprintf("k%d", i)
+		e.Links = []db.Link{{Path: "subject", Target: "https://example.com/"}}
+		events = append(events, e)
+	}
+	return events
+}
+
+// TestUnsealedRowsStay: log rows that no segment holds are not pruned, however old they are, and go once one holds them.
+func TestUnsealedRowsStay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var written atomic.Bool
+		s := openWith(t, db.Config{Dir: t.TempDir(), ReplayWindow: 15 * time.Minute, Failpoint: func(name string) error {
+			if name == "created" && !written.Load() {
+				return syscall.EMFILE // it is tried again
+			}
+			return nil
+		}})
+		if _, err := s.Apply(db.Batch{Host: "test", Events: likesOfNow()}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if s.Degraded() == "" {
+			t.Error("no segment fails")
+		}
+		if oldest, _ := must2(s.LogRange(t.Context())); oldest != 1 {
+			t.Errorf("without a segment, row %d is the oldest", oldest)
+		}
+		written.Store(true)
+		time.Sleep(10 * time.Minute)
+		if oldest, newest := must2(s.LogRange(t.Context())); oldest != newest {
+			t.Errorf("ten minutes after the segment, rows %d to %d are left", oldest, newest)
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
