@@ -6,7 +6,6 @@ import (
 	"maps"
 	"math"
 	"sync"
-	"time"
 
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/index"
@@ -201,8 +200,9 @@ func (s *Store) commit(f *part, up progress) error {
 		next.StartedUS = up.firstUS
 	}
 	s.publish(next, up.host, up.upstream)
-	s.waits.committed(s.cfg.Now())
-	s.restJobs(f.ChangedJobs(), time.Now())
+	now := s.cfg.Now()
+	s.waits.committed(now)
+	s.restJobs(f.ChangedJobs(), now)
 	s.checkpointIfDue()
 	s.sealIfLarge()
 	return nil

@@ -108,8 +108,8 @@ const crashHost = "crash"
 //
 //	open CURSOR          the store is open
 //	applied SEQ BYTES    a batch up to SEQ has returned from Apply, and the WAL has BYTES
-//	degraded WHY         a seal or a merge is tried again
-//	failed ERROR         writing has stopped, and queries answer as they should
+//	degraded STEP        a step, seal or merge, is tried again
+//	failed STEP ERROR    writing has stopped at a step, commit, enter, seal or merge, and queries answer as they should
 //	refused ERROR        the store did not open
 //	done                 the stream is at its end
 type child struct {
@@ -157,7 +157,7 @@ func (c child) run() error {
 	if err != nil {
 		return err
 	}
-	var clock, steps, begun, entered atomic.Int64
+	var clock, steps, begun, enters, entered atomic.Int64
 	limited := make(chan error, 1)
 	passed := make(chan struct{}, 1) // the segment that was to meet the limit is complete
 	cfg := c.World.config(c.Dir, &clock)
@@ -167,6 +167,9 @@ func (c child) run() error {
 		}
 		if name == "created" && c.LimitTimes > 0 && begun.Add(1) == c.LimitTimes {
 			limited <- limitFiles(c.FileLimit)
+		}
+		if name == "enter" {
+			enters.Add(1)
 		}
 		if name == "entered" {
 			entered.Add(1)
@@ -197,8 +200,18 @@ func (c child) run() error {
 	for n := 1; next < len(events); n++ {
 		clock.Store(1_770_000_000 + int64(next/c.World.Batch)*60)
 		batch := events[next:min(next+c.World.Batch, len(events))]
+		failedBefore := s.Failed() != nil
 		if _, err := s.Apply(db.Batch{Host: crashHost, Events: batch}); err != nil {
-			return c.failed(s, events, err)
+			step := "commit"
+			switch {
+			case enters.Load() != entered.Load():
+				step = "enter" // in the transaction that changes the manifest
+			case failedBefore && s.Sealing():
+				step = "seal"
+			case failedBefore:
+				step = "merge"
+			}
+			return c.failed(s, events, step, err)
 		}
 		next += len(batch)
 		size := int64(0)
@@ -230,8 +243,12 @@ func (c child) run() error {
 		for s.Failed() == nil && s.Degraded() == "" && len(passed) == 0 {
 			time.Sleep(time.Millisecond)
 		}
-		if why := s.Degraded(); why != "" {
-			fmt.Println("degraded", why)
+		switch {
+		case s.Degraded() == "":
+		case s.Sealing():
+			fmt.Println("degraded seal")
+		default:
+			fmt.Println("degraded merge")
 		}
 		waits = false
 	}
@@ -249,7 +266,7 @@ func (c child) run() error {
 }
 
 // failed checks a store whose writing has stopped.
-func (c child) failed(s *db.Store, events []apply.Event, err error) error {
+func (c child) failed(s *db.Store, events []apply.Event, step string, err error) error {
 	if c.FileLimit == 0 || !errors.Is(err, db.ErrFailed) || s.Failed() == nil {
 		return fmt.Errorf("apply: %w (latched: %v)", err, s.Failed())
 	}
@@ -260,7 +277,7 @@ func (c child) failed(s *db.Store, events []apply.Event, err error) error {
 	if err := modelOf(upTo).Compare(context.Background(), s, dbtest.Depth{Page: 50, Every: c.Every}); err != nil {
 		return fmt.Errorf("after the fault: %w", err)
 	}
-	fmt.Println("failed", oneLine(err))
+	fmt.Println("failed", step, oneLine(err))
 	if c.KillAtEnd {
 		kill()
 	}

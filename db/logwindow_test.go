@@ -134,7 +134,7 @@ func TestLogWindow(t *testing.T) {
 			window := []time.Duration{12 * time.Minute, time.Hour, 24 * time.Hour}[seed/3%3]
 			w := newWindowed(t, seed, window)
 			for step := range 40 / fraction(2) {
-				pace := pick(w.r, int64(0), int64(window.Microseconds()/20)) // live, or a backfill
+				pace := pick(w.r, int64(0), window.Microseconds()/20) // live, or a backfill
 				for range w.r.IntN(12) {
 					w.now += int64(w.r.IntN(int(pace) + 1))
 					w.apply(w.next())

@@ -170,12 +170,20 @@ func TestWriterWaits(t *testing.T) {
 }
 
 // TestJobRests: while an account changes its mind again and again, its job does no step; when it has settled, it does.
+// The clock of the configuration decides when that is.
 func TestJobRests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := newFlapping(1)
 		var steps atomic.Int64
-		s := openWith(t, db.Config{Dir: t.TempDir(), JobRecords: 2, Checkpoint: must(checkpoint.Parse("off")),
+		var stopped atomic.Pointer[time.Time] // the time of a clock that has stopped; nil: it goes
+		clock := func() time.Time {
+			if at := stopped.Load(); at != nil {
+				return *at
+			}
+			return time.Now()
+		}
+		s := openWith(t, db.Config{Dir: t.TempDir(), JobRecords: 2, Now: clock, Checkpoint: must(checkpoint.Parse("off")),
 			Failpoint: func(name string) error {
 				if name == "job" {
 					steps.Add(1)
@@ -206,6 +214,13 @@ func TestJobRests(t *testing.T) {
 		if n := steps.Load(); n != 0 {
 			t.Errorf("%d steps while the account changed its mind", n)
 		}
+		last := time.Now()
+		stopped.Store(&last)
+		pass(10 * time.Second)
+		if n := steps.Load(); n != 0 {
+			t.Errorf("%d steps while the clock stood", n)
+		}
+		stopped.Store(nil)
 		pass(10 * time.Second)
 		if st, err := s.Stats(t.Context()); err != nil || st.Jobs != 0 {
 			t.Errorf("%d jobs are still under way: %v", st.Jobs, err)

@@ -3,6 +3,7 @@ package db
 import (
 	"maps"
 	"time"
+
 	"weft.dev/weft/db/apply"
 )
 
@@ -26,7 +27,7 @@ func (s *Store) runJob() (more bool, err error) {
 	if s.Failed() != nil || s.room.paused.Load() { // the end of a pause wakes the worker
 		return false, nil
 	}
-	actor, ok := s.nextJob(time.Now())
+	actor, ok := s.nextJob(s.cfg.Now())
 	if !ok {
 		return false, nil
 	}

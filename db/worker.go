@@ -57,7 +57,7 @@ func (s *Store) work(name string, due chan struct{}, do func() error) {
 			}
 			if err := do(); err != nil {
 				s.mu.Lock()
-				s.fail(err)
+				_ = s.fail(err)
 				s.sealed.Broadcast()
 				s.mu.Unlock()
 				return
