@@ -26,18 +26,23 @@ func cutsOf(t *testing.T, dir string) []string {
 	return files
 }
 
+// removeAll removes a directory of a replica to which a running replicator may be writing.
+func removeAll(dir string) {
+	for os.RemoveAll(dir) != nil { // a file came meanwhile
+	}
+}
+
 // losses are ways in which a replica in a directory loses what a restore needs.
 var losses = map[string]func(t *testing.T, dir string){
 	"all of it": func(t *testing.T, dir string) {
-		for os.RemoveAll(dir) != nil { // a file is being written there
-		}
+		removeAll(dir)
 	},
-	"the database": func(t *testing.T, dir string) {
-		must(t, os.RemoveAll(filepath.Join(dir, "ltx")))
+	"the database": func(_ *testing.T, dir string) {
+		removeAll(filepath.Join(dir, "ltx"))
 	},
 	"the oldest, as a rule by age does": func(t *testing.T, dir string) {
 		for _, level := range []string{"9", "1"} {
-			must(t, os.RemoveAll(filepath.Join(dir, "ltx", level)))
+			removeAll(filepath.Join(dir, "ltx", level))
 		}
 		must(t, os.Remove(cutsOf(t, dir)[0]))
 	},
@@ -55,14 +60,12 @@ var losses = map[string]func(t *testing.T, dir string){
 		newest := cuts[len(cuts)-1]
 		data, err := os.ReadFile(newest)
 		must(t, err)
-		for os.RemoveAll(dir) != nil { // a file is being written there
-		}
+		removeAll(dir)
 		must(t, os.MkdirAll(filepath.Dir(newest), 0o755))
 		must(t, os.WriteFile(newest, data, 0o600))
 	},
 	"the segments": func(_ *testing.T, dir string) {
-		for os.RemoveAll(filepath.Join(dir, "segments")) != nil { // a file is being written there
-		}
+		removeAll(filepath.Join(dir, "segments"))
 	},
 	"whose it is": func(t *testing.T, dir string) { must(t, os.RemoveAll(filepath.Join(dir, "instance"))) },
 }
