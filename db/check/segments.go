@@ -115,6 +115,9 @@ func (h *heldSegment) open(path string, cache *segment.Cache) {
 	if h.fileErr == nil {
 		h.opened, h.openErr = segment.Open(path, index.RunKinds, cache)
 	}
+	if h.openErr == nil && h.opened != nil {
+		h.openErr = h.opened.Hold()
+	}
 }
 
 // closeHeld closes the files, except those that the snapshot owns.

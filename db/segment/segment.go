@@ -1,8 +1,10 @@
 package segment
 
 import (
+	"database/sql"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -22,6 +24,8 @@ type Segment struct {
 	head  head
 	info  Info
 	runs  map[int]*Run
+
+	sqlite *sql.DB // of Hold; else nil
 }
 
 // lastID is the ID of the segment that was opened last in this process.
@@ -181,7 +185,11 @@ func (s *Segment) Close() error {
 	if s.file == nil {
 		return nil
 	}
-	if err := s.file.file.Close(); err != nil {
+	err := s.file.file.Close()
+	if s.sqlite != nil {
+		err = errors.Join(err, s.sqlite.Close())
+	}
+	if err != nil {
 		return fmt.Errorf("segment: close %s: %w", s.path, err)
 	}
 	return nil

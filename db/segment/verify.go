@@ -5,12 +5,34 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
 	"weft.dev/weft/db/distinct"
 	"weft.dev/weft/db/lsm"
 )
+
+// Hold opens the file with SQLite too, so that Verify can read it once its name is removed. A file that is not there is
+// fs.ErrNotExist.
+func (s *Segment) Hold() error {
+	db, err := openReadOnly(s.path)
+	if err != nil {
+		return fmt.Errorf("segment: open %s: %w", s.path, err)
+	}
+	db.SetMaxOpenConns(1)
+	err = db.Ping()
+	if err != nil {
+		_ = db.Close()
+		_, gone := os.Stat(s.path)
+		if errors.Is(gone, fs.ErrNotExist) { // SQLite says only that it is unable to open the file
+			err = gone
+		}
+		return fmt.Errorf("segment: open %s: %w", s.path, err)
+	}
+	s.sqlite = db
+	return nil
+}
 
 // Verify reads the whole file and derives the sums, prefixes, index, filter, minutes and sets from the entries again.
 // It returns the first difference. Like Write it takes bounded memory, and up to 8 bytes per prefix in a temporary
@@ -29,11 +51,14 @@ func (s *Segment) verify(ctx context.Context) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	// First SQLite's own pages, as it reads them: weft reads rows by itself.
-	db, err := openReadOnly(s.path)
-	if err != nil {
-		return err
+	db := s.sqlite
+	if db == nil {
+		db, err = openReadOnly(s.path)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = db.Close() }()
 	}
-	defer func() { _ = db.Close() }()
 	var result string
 	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&result); err != nil {
 		return err
