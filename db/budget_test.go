@@ -66,7 +66,7 @@ func FuzzParseBudget(f *testing.F) {
 // budget and how to get out of it, and goes on with a larger one. Files of other programs in the directory count.
 func TestBudget(t *testing.T) {
 	t.Parallel()
-	const batch = 50
+	const batch = 100
 	events, err := truth.Events(sim.NetworkConfig{Accounts: 500, Churn: 5, Seed: 11}, 4000)
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func TestBudget(t *testing.T) {
 				}
 				ended <- nil
 			}()
-			time.Sleep(10 * time.Minute)
+			time.Sleep(5 * time.Minute)
 			why := s.Paused()
 			sp, err := s.Space(t.Context())
 			if err != nil {

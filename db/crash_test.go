@@ -390,7 +390,11 @@ func TestKill(t *testing.T) {
 	var kills atomic.Int64
 	t.Cleanup(func() { t.Logf("%d kills", kills.Load()) })
 	// With fewer events the stream may end before a step was reached.
-	for n := range 2 + *soak {
+	worlds := 1 + *soak
+	if *thorough {
+		worlds++
+	}
+	for n := range worlds {
 		seed := uint64(n)
 		w := world{Sim: n%2 == 0, Seed: seed, Events: 6000, Batch: 100, Rewind: 250,
 			SealBytes: 20 << 10, Window: 10 * time.Minute,

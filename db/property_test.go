@@ -19,7 +19,7 @@ import (
 var (
 	soak     = flag.Int("soak", 0, "how many more seeds the property tests run")
 	thorough = flag.Bool("thorough", false,
-		"run all seeds of the property tests, and not a third of them, and the other tests at their full sizes")
+		"run all seeds of the property tests, and not a quarter of them, and the other tests at their full sizes")
 )
 
 // history makes random events over a world so small that they collide: few accounts, records and targets.
@@ -203,14 +203,14 @@ func fraction(of int) int {
 	return of
 }
 
-// seeds returns how many seeds a test runs: a third of n by default, because go test ./... must stay under five minutes
+// seeds returns how many seeds a test runs: a quarter of n by default, because go test ./... must stay under five minutes
 // on two cores; of these at most two with -short, as the race detector runs them; all of them with -thorough, and more
 // in a soak.
 func seeds(n int) uint64 {
 	if *thorough || *soak > 0 {
 		return uint64(n + *soak)
 	}
-	n = (n + 2) / 3
+	n = (n + 3) / 4
 	if testing.Short() {
 		n = min(n, 2)
 	}

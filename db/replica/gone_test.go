@@ -82,7 +82,10 @@ func must(t *testing.T, err error) {
 func TestGone(t *testing.T) {
 	t.Parallel()
 	for name, lose := range losses {
-		for _, running := range []bool{true, false} {
+		for i, running := range []bool{true, false} {
+			if *rounds < 2 && i != len(name)%2 {
+				continue // half of them by default
+			}
 			t.Run(name+map[bool]string{true: ", while it runs", false: ", while nothing runs"}[running], func(t *testing.T) {
 				t.Parallel()
 				events := mustEvents(t, 19, 800)

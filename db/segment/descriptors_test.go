@@ -33,38 +33,52 @@ func TestNoFurtherDescriptor(t *testing.T) {
 	}
 }
 
-// TestRemovedMeanwhile checks that Open tells a file that is removed while it opens it from one that is damaged.
+// TestRemovedMeanwhile checks that Open and Hold tell a file that is removed before or while they open it from one that
+// is damaged, and that a segment whose file is held can be verified once the file's name is removed.
 func TestRemovedMeanwhile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "1")
 	makeContent().write(t, path, Options{})
 	cache := NewCache(1 << 20)
-	opened, gone := 0, 0
-	for i := 0; i < 400 || opened*gone == 0; i++ {
+	isGone := func(what string, err error) {
+		t.Helper()
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for i := range 100 {
 		name := filepath.Join(dir, strconv.Itoa(i)+".name")
 		if err := os.Link(path, name); err != nil {
 			t.Fatal(err)
 		}
 		removed := make(chan error, 1)
 		go func() {
-			time.Sleep(time.Duration(i%200) * 10 * time.Microsecond)
+			time.Sleep(time.Duration(i%50) * 20 * time.Microsecond) // somewhere in what the test does meanwhile
 			removed <- os.Remove(name)
 		}()
 		s, err := Open(name, testKinds, cache)
+		switch {
+		case err != nil:
+			isGone("open", err)
+		default:
+			err := s.Hold()
+			if err != nil {
+				isGone("hold", err)
+			} else if err := s.Verify(t.Context()); err != nil {
+				t.Errorf("a file that is held: %v", err)
+			}
+		}
 		if err := <-removed; err != nil {
 			t.Fatal(err)
 		}
-		switch {
-		case err == nil:
-			opened++
+		if s != nil {
+			isGone("hold afterwards", s.Hold())
 			if err := s.Close(); err != nil {
 				t.Error(err)
 			}
-		case errors.Is(err, fs.ErrNotExist):
-			gone++
-		default:
-			t.Fatalf("removed after %d µs: %v", i%200*10, err)
 		}
+		_, err = Open(name, testKinds, cache)
+		isGone("open afterwards", err)
 	}
 }
