@@ -201,6 +201,16 @@ func TestKeepLate(t *testing.T) {
 		t.Errorf("%+v, want a link that is out and one that is not", n)
 	}
 	k.compare(10)
+	// An update of a record that has a link which is not out gains one of another source that is.
+	k.open("app.bsky.feed.post:via=1h", map[string]time.Duration{"app.bsky.feed.post:via": time.Hour})
+	post.TimeUS = k.clock.Load() * 1_000_000
+	post.Rev = newHistory(0).tid(post.TimeUS)
+	post.Op = db.OpUpdate
+	post.Links = append(post.Links, db.Link{Path: "via", Target: "https://example.org/"})
+	if n := k.apply(post); n.Out != 1 || n.Added != 0 {
+		t.Errorf("%+v, want one link that is out", n)
+	}
+	k.compare(10)
 }
 
 // TestKeepRules: rules take effect at the next start, which says so; a rule that keeps longer again brings nothing back.

@@ -174,6 +174,46 @@ func TestCompactionLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestCompactionKeep: an entry of which nothing stays leaves a tombstone, or its key in older runs would come back. In
+// the bottommost compaction nothing lies below it, and it leaves nothing.
+func TestCompactionKeep(t *testing.T) {
+	t.Parallel()
+	kept := func(key, value []byte) ([]byte, bool, error) {
+		switch key[0] {
+		case 'a':
+			return nil, false, nil
+		case 'b':
+			return value[:1], true, nil
+		}
+		return value, true, nil
+	}
+	for _, tc := range []struct {
+		bottommost bool
+		want       string
+	}{{false, "[a= b=x c=zz]"}, {true, "[b=x c=zz]"}} {
+		c, err := NewCompactionIterator(&names, []Run{build(&names, map[string]string{"a": "1", "c": "zz"}),
+			build(&names, map[string]string{"a": "2", "b": "xy"})}, tc.bottommost)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Keep(kept)
+		var got []string
+		for {
+			more, err := c.Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !more {
+				break
+			}
+			got = append(got, string(c.Key())+"="+string(c.Value()))
+		}
+		if fmt.Sprint(got) != tc.want || c.Gone() != 1 {
+			t.Errorf("bottommost %t: %v, %d gone; want %s", tc.bottommost, got, c.Gone(), tc.want)
+		}
+	}
+}
+
 func TestPrefixEnd(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ prefix, want string }{

@@ -527,7 +527,7 @@ var faults = []fault{
 	{
 		"a compaction uncovers an older version of a record that is out", "db/lsm/compactioniterator.go",
 		"return stays || value == nil, nil", "return stays, nil",
-		"db.TestKeepEqualsModel",
+		"db/lsm.TestCompactionKeep",
 	},
 	{
 		"a late record that is out is indexed", "db/apply/record.go",
