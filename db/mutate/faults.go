@@ -192,7 +192,7 @@ var faults = []fault{
 	{
 		"a merge of segments takes itself for the lowest", "db/compact.go",
 		"first == v.Files.Files[0], fileBytes(files))", "true, fileBytes(files))",
-		"db.TestStoreEqualsModel",
+		"db.TestSealMergePrune",
 	},
 	{
 		"runs that are being sealed are merged with newer ones", "db/seal.go",
