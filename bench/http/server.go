@@ -41,6 +41,9 @@ func serveChild(text string) error {
 	if err != nil {
 		return err
 	}
+	if err := awaitCompactions(store); err != nil {
+		return errors.Join(err, store.Close())
+	}
 	if o.Profile != "" {
 		f, err := os.Create(o.Profile)
 		if err != nil {
@@ -64,6 +67,21 @@ func serveChild(text string) error {
 	go func() { _ = web.Serve(l) }()
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	return errors.Join(web.Close(), store.Close())
+}
+
+// awaitCompactions waits until no seal and no compaction has run for a second: their processor time is no answer's.
+func awaitCompactions(store *db.Store) error {
+	for quiet := 0; quiet < 10; quiet++ {
+		st, err := store.Stats(context.Background())
+		if err != nil {
+			return err
+		}
+		if st.Sealing || st.Merging {
+			quiet = 0
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return nil
 }
 
 // child is a server in a process of its own.
