@@ -1,6 +1,6 @@
 // Package api serves weft's index over HTTP: Constellation's XRPC methods and older REST routes, weft's own methods,
-// live streams, and routes about the service. Package routes is the table of all of them. The API parses, limits and answers
-// requests; the store finds the answers.
+// live streams, and routes about the service. Package routes is the table of all of them. The API parses, limits and
+// answers requests; the store finds the answers.
 //
 // A procedure is a POST; every other route is a GET, and answers HEAD too unless it is a stream. Every answer has CORS
 // headers for all origins. Every failure is {"error":"<name>","message":"<text>"} with one of these names:

@@ -22,8 +22,8 @@ var (
 	}}
 )
 
-// newZstdEncoder returns an encoder that many goroutines may use. A page of a thousand records is 100 kB and takes about
-// half a millisecond.
+// newZstdEncoder returns an encoder that many goroutines may use. A page of a thousand records is 100 kB and takes
+// about half a millisecond.
 func newZstdEncoder() *zstd.Encoder {
 	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(128<<10),
 		zstd.WithLowerEncoderMem(true))

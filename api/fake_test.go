@@ -17,8 +17,8 @@ import (
 	"weft.dev/weft/db/dbtest"
 )
 
-// The encoder of answers is set up by its first use, with a channel. Set up in a bubble of testing/synctest, no other test
-// could use it.
+// The encoder of answers is set up by its first use, with a channel. Set up in a bubble of testing/synctest, no other
+// test could use it.
 var _ = zstdEncoder.EncodeAll(nil, nil)
 
 const (

@@ -10,7 +10,7 @@ import (
 	"weft.dev/weft/db"
 )
 
-// many returns an index of n likes of one post by n/2 accounts, each of which also links to two of five topics.
+// many returns an index of n likes of one post by n/2 accounts. Each account also links to two of five topics.
 func many(n int) fake {
 	var f fake
 	for i := range n {

@@ -12,9 +12,9 @@ import (
 )
 
 // Apply applies a batch and commits it with its upstream's cursor, in one transaction, or in several where its events
-// change much: each ends at an event, with the cursor there. Queries see the changes when it returns. While the disk has
-// no room it waits, before each part. After ErrPaused the parts before are committed, and a further call may succeed;
-// after any other error no change of the failed part remains, and every further call fails.
+// change much: each ends at an event, with the cursor there. Queries see the changes when it returns. While the disk
+// has no room it waits, before each part. After ErrPaused the parts before are committed, and a further call may
+// succeed; after any other error no change of the failed part remains, and every further call fails.
 func (s *Store) Apply(b Batch) (apply.Counts, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -31,7 +31,8 @@ type Compacted struct {
 }
 
 // Compact compacts all segments into one and returns at its end. Once a second it calls progress with the bytes written
-// and the most that there will be. The end of ctx ends only the wait. A second call waits for the compaction of the first.
+// and the most that there will be. The end of ctx ends only the wait. A second call waits for the compaction of the
+// first.
 func (s *Store) Compact(ctx context.Context, progress func(written, most int64)) (Compacted, error) {
 	s.mu.Lock()
 	if s.full == nil {
@@ -151,8 +152,8 @@ func pickCompaction(files []*index.File) []*index.File {
 	return nil
 }
 
-// outLeast is the share of a segment that is out from which on it is compacted by itself. With half, a compaction writes
-// no more than it gives back, and so each link is written at most once more.
+// outLeast is the share of a segment that is out from which on it is compacted by itself. With half, a compaction
+// writes no more than it gives back, and so each link is written at most once more.
 const outLeast = 0.5
 
 // pickOut picks a segment to compact by itself because much of it is out: the oldest.

@@ -642,6 +642,6 @@ func TestStrayFiles(t *testing.T) {
 	}
 }
 
-// sampled is the depth of tests that compare the lists of a network many times, in pages of page items: counts and links
-// of every list, and all else of one list in five. With -thorough it asks every list for everything.
+// sampled is the depth of tests that compare the lists of a network many times, in pages of page items: counts and
+// links of every list, and all else of one list in five. With -thorough it asks every list for everything.
 func sampled(page int) dbtest.Depth { return dbtest.Depth{Page: page, Every: fraction(5)} }

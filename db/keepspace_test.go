@@ -98,8 +98,8 @@ func (k *keeping) compare(page int) {
 	}
 }
 
-// TestKeepLongList: of a list that has sets and marks, of accounts that link again and again, the counts and the pages are
-// those of the model at each step of the horizon, before compactions and after them.
+// TestKeepLongList: of a list that has sets and marks, of accounts that link again and again, the counts and the pages
+// are those of the model at each step of the horizon, before compactions and after them.
 func TestKeepLongList(t *testing.T) {
 	t.Parallel()
 	k := newKeeping(t, db.Config{SealBytes: 200 << 10}, "*=3h", map[string]time.Duration{"*": 3 * time.Hour})
@@ -135,8 +135,8 @@ func TestKeepLongList(t *testing.T) {
 	}
 }
 
-// TestKeepGivesSpaceBack: compactions give the space of links and bodies back without a log row, and an index of the last
-// hour stays as large as an hour.
+// TestKeepGivesSpaceBack: compactions give the space of links and bodies back without a log row, and an index of the
+// last hour stays as large as an hour.
 func TestKeepGivesSpaceBack(t *testing.T) {
 	t.Parallel()
 	k := newKeeping(t, db.Config{SealBytes: 32 << 10, ReplayWindow: 10 * time.Minute, Bodies: db.BodiesKeep}, "*=1h",
@@ -213,7 +213,8 @@ func TestKeepLate(t *testing.T) {
 	k.compare(10)
 }
 
-// TestKeepRules: rules take effect at the next start, which says so; a rule that keeps longer again brings nothing back.
+// TestKeepRules: rules take effect at the next start, which says so; a rule that keeps longer again brings nothing
+// back.
 func TestKeepRules(t *testing.T) {
 	t.Parallel()
 	k := newKeeping(t, db.Config{}, "", nil)

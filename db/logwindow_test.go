@@ -125,7 +125,8 @@ func (w *windowed) tick() {
 }
 
 // TestLogWindow: over random histories, backfills, quiet times, clocks that step and restarts, the log always reaches
-// back as far as its window, no further when it is quiet for minutes, and has every row as it was; the index is the model's.
+// back as far as its window, no further when it is quiet for minutes, and has every row as it was; the index is the
+// model's.
 func TestLogWindow(t *testing.T) {
 	t.Parallel()
 	for seed := range seeds(9) {

@@ -1,24 +1,14 @@
 package db
 
 import (
-	"cmp"
-	"encoding/base64"
-	"encoding/binary"
-	"fmt"
-	"slices"
-	"strconv"
-
-	"github.com/cespare/xxhash/v2"
-
 	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/keep"
 	"weft.dev/weft/db/lsm"
-	"weft.dev/weft/db/segment"
 )
 
-// outFilter takes what is out from the entries of a new segment, and deletes the bodies of records that are out: once the
-// segment is entered, nothing leads to them. Before that, a crash leaves them to the next compaction.
+// outFilter leaves entries that are out away from a new segment, and deletes the bodies of records that are out: no
+// query reads them. After a crash the next compaction meets the records again.
 type outFilter struct {
 	s        *Store
 	horizons *keep.Horizons
@@ -76,72 +66,4 @@ func (s *Store) forgetRecords(gone int64) {
 	v := *s.core.Snapshot()
 	v.Linking = max(v.Linking-gone, 0)
 	s.core.SetSnapshot(&v)
-}
-
-// rankNotes notes the newest and the oldest rank of the entries by target that go through it, and a sample of them, in a
-// segment's meta data: at the end, before segment.Write writes them. An account's feed passes segments over by the
-// newest, so it counts removals too, and it is no bound that follows from the time of events: that is any time.
-type rankNotes struct {
-	segment.Entries
-	meta           map[string]string
-	newest, oldest uint64
-	sample         []sampled
-	limit          uint64 // a full sample takes only entries of a lower hash
-}
-
-// sampled is an entry of a sample.
-type sampled struct{ hash, source, rank uint64 }
-
-// Next implements segment.Entries.
-func (n *rankNotes) Next() (bool, error) {
-	more, err := n.Entries.Next()
-	if err != nil {
-		return false, err
-	}
-	if !more {
-		n.end()
-		return false, nil
-	}
-	key := n.Key()
-	source, position, err := codec.DecodeID(key[codec.TargetLen(key):])
-	if err != nil {
-		return false, fmt.Errorf("db: link key %x: %w", key, err)
-	}
-	p, _, err := codec.DecodePosition(position)
-	if err != nil {
-		return false, fmt.Errorf("db: link key %x: %w", key, err)
-	}
-	n.newest = max(n.newest, p.Rank)
-	n.oldest = min(n.oldest, p.Rank)
-	if hash := xxhash.Sum64(key); n.limit == 0 || hash < n.limit {
-		n.sample = append(n.sample, sampled{hash, source, p.Rank})
-		if len(n.sample) == 2*index.SampleEntries {
-			n.cut()
-		}
-	}
-	return true, nil
-}
-
-// cut keeps the entries of the lowest hashes: those of a random sample, the same each time.
-func (n *rankNotes) cut() {
-	slices.SortFunc(n.sample, func(a, b sampled) int { return cmp.Compare(a.hash, b.hash) })
-	if len(n.sample) > index.SampleEntries {
-		n.limit = n.sample[index.SampleEntries].hash
-		n.sample = n.sample[:index.SampleEntries]
-	}
-}
-
-// end notes what it has found.
-func (n *rankNotes) end() {
-	n.meta[index.NewestRank] = strconv.FormatUint(n.newest, 10)
-	if n.sample == nil {
-		return
-	}
-	n.meta[index.OldestRank] = strconv.FormatUint(n.oldest, 10)
-	n.cut()
-	var text []byte
-	for _, e := range n.sample {
-		text = binary.AppendUvarint(binary.AppendUvarint(text, e.source), e.rank)
-	}
-	n.meta[index.Sample] = base64.RawStdEncoding.EncodeToString(text)
 }

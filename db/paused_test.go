@@ -11,9 +11,9 @@ import (
 	"weft.dev/weft/link"
 )
 
-// TestPruneDuringPause: while indexing is paused for lack of room, the log's window is pruned on, because its rows may be
-// what fills the disk. When less than half of the reserve is free, pruning waits too: it writes the WAL. It goes on by
-// itself when there is room for it.
+// TestPruneDuringPause: while indexing is paused for lack of room, the log's window is pruned on, because its rows may
+// be what fills the disk. When less than half of the reserve is free, pruning waits too: it writes the WAL. It goes on
+// by itself when there is room for it.
 func TestPruneDuringPause(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

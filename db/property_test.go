@@ -203,9 +203,9 @@ func fraction(of int) int {
 	return of
 }
 
-// seeds returns how many seeds a test runs: a quarter of n by default, because go test ./... must stay under five minutes
-// on two cores; of these at most two with -short, as the race detector runs them; all of them with -thorough, and more
-// in a soak.
+// seeds returns how many seeds a test runs: a quarter of n by default, because go test ./... must stay under five
+// minutes on two cores; of these at most two with -short, as the race detector runs them; all of them with -thorough,
+// and more in a soak.
 func seeds(n int) uint64 {
 	if *thorough || *soak > 0 {
 		return uint64(n + *soak)

@@ -53,8 +53,8 @@ func (s *Store) pruneAll() error {
 	}
 }
 
-// beginPruning advances the log's clock, marks the newest row, moves the horizons where a step is due, begins a seal where unsealed rows are old, and returns the
-// rows that were old at the tick before.
+// beginPruning advances the log's clock, marks the newest row, moves the horizons where a step is due, begins a seal
+// where unsealed rows are old, and returns the rows that were old at the tick before.
 func (s *Store) beginPruning() (upTo uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,8 +163,8 @@ func (s *Store) pruneSome(upTo uint64) (rows uint64, more bool, err error) {
 	return rows, to < last || s.hasOldBodies(to), nil
 }
 
-// mayPrune reports whether the pruning may write. While indexing is paused it goes on, for its rows may be what fills the
-// disk, but leaves half of the reserve.
+// mayPrune reports whether the pruning may write. While indexing is paused it goes on, for its rows may be what fills
+// the disk, but leaves half of the reserve.
 func (s *Store) mayPrune() bool {
 	if s.Failed() != nil || s.isClosed() || s.hurry {
 		return false

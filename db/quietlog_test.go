@@ -55,7 +55,8 @@ func likesOfNow() (events []apply.Event) {
 	return events
 }
 
-// TestUnsealedRowsStay: log rows that no segment holds are not pruned, however old they are, and go once one holds them.
+// TestUnsealedRowsStay: log rows that no segment holds are not pruned, however old they are, and go once one holds
+// them.
 func TestUnsealedRowsStay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

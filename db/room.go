@@ -182,12 +182,12 @@ func (s *Store) awaitRoom() error {
 }
 
 // compactionSlack divides the size of a compaction: so much more than it writes must be free. What is left of the file
-// counts as reserve, and without slack the next commit would pause indexing. A compaction writes some MB a second, and the
-// live stream of the whole network a hundred times less.
+// counts as reserve, and without slack the next commit would pause indexing. A compaction writes some MB a second, and
+// the live stream of the whole network a hundred times less.
 const compactionSlack = 8
 
-// missingRoom looks at the disk, and returns how many bytes must be free to compact files of so many bytes; 0: they are.
-// The caller holds mu.
+// missingRoom looks at the disk, and returns how many bytes must be free to compact files of so many bytes; 0: they
+// are. The caller holds mu.
 func (s *Store) missingRoom(bytes int64) (wanted int64) {
 	s.lookAtDisk()
 	r := &s.room

@@ -219,8 +219,8 @@ func (g *given) space(string) (free, total int64, err error) {
 	return g.free.Load(), g.total.Load(), nil
 }
 
-// TestCompactionWaitsForRoom: a compaction that the disk has no room for doesn't begin, says so, and runs by itself when
-// there is room. Indexing goes on meanwhile.
+// TestCompactionWaitsForRoom: a compaction that the disk has no room for doesn't begin, says so, and runs by itself
+// when there is room. Indexing goes on meanwhile.
 func TestCompactionWaitsForRoom(t *testing.T) {
 	t.Parallel()
 	events, err := truth.Events(sim.NetworkConfig{Accounts: 100, Churn: 5, Seed: 5}, 3000)

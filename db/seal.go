@@ -115,8 +115,9 @@ func (s *Store) sealReplayed(v *index.Snapshot) (*index.Snapshot, error) {
 	return s.core.Snapshot(), nil
 }
 
-// makeSegment writes a segment and calls OnSegment. merged is the size of the segments that it replaces, in bytes; 0: it
-// is of runs in memory. gone is as of writeSegment. After an error no file is left, and the error wraps errNotWritten.
+// makeSegment writes a segment and calls OnSegment. merged is the size of the segments that it replaces, in bytes; 0:
+// it is of runs in memory. gone is as of writeSegment. After an error no file is left, and the error wraps
+// errNotWritten.
 func (s *Store) makeSegment(row index.ManifestRow, runs [3][]lsm.Run, bottom bool, merged int64) (f *index.File,
 	gone int64, err error) {
 	f, gone, err = s.writeSegment(row, runs, bottom, merged)
@@ -129,8 +130,8 @@ func (s *Store) makeSegment(row index.ManifestRow, runs [3][]lsm.Run, bottom boo
 	return f, gone, nil
 }
 
-// writeSegment writes a segment of runs, oldest first, without what is out. With bottom, no older segment is below them.
-// gone is the number of entries by record that were out.
+// writeSegment writes a segment of runs, oldest first, without what is out. With bottom, no older segment is below
+// them. gone is the number of entries by record that were out.
 func (s *Store) writeSegment(row index.ManifestRow, runs [3][]lsm.Run, bottom bool, merged int64) (f *index.File,
 	gone int64, err error) {
 	name := fmt.Sprintf("%d-%d-%s.weft", row.FromSeq, row.ToSeq, rand.Text()[:12])

@@ -35,8 +35,8 @@ func (s *Store) SetSlice(text string) error {
 }
 
 // Purge removes the links that keep is false for, and the bodies of records that have none left, in transactions of as
-// many records as a step of a job has, and returns how many links went. It reads the whole index. Broken off, it has removed what it came to;
-// to do it again removes the rest.
+// many records as a step of a job has, and returns how many links went. It reads the whole index. Broken off, it has
+// removed what it came to; to do it again removes the rest.
 func (s *Store) Purge(
 	ctx context.Context, keep func(did string, source Source, target string) bool,
 ) (removed int, err error) {

@@ -54,7 +54,8 @@ type Config struct {
 	Bodies Bodies
 	// Checkpoint is the rule that says when the WAL is checkpointed; the zero Rule: checkpoint.Default.
 	Checkpoint checkpoint.Rule
-	// Lock is Dir, which this process has taken already. Open takes the lock over, also when it fails. nil: Open locks Dir.
+	// Lock is Dir, which this process has taken already. Open takes the lock over, also when it fails. nil: Open locks
+	// Dir.
 	Lock *DirLock
 	// Replicator is true where a replicator checkpoints, in this process or in another one. Checkpoint then says only
 	// when a WAL that is not checkpointed is worth a warning.

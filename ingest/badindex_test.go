@@ -53,7 +53,8 @@ func TestBadIndexBecomesGap(t *testing.T) {
 			data := t.TempDir()
 			for range 2 {
 				store := openStore(t, data)
-				f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, From: ingest.From{Start: true}})
+				f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store,
+					From: ingest.From{Start: true}})
 				untilCaughtUp(t, store, server)
 				f.stop()
 				gaps, err := store.Gaps(t.Context())

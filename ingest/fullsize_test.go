@@ -79,7 +79,8 @@ func TestFullSizeSegment(t *testing.T) {
 	}
 	defer store.Close()
 	begun := time.Now()
-	in := ingest.New(ingest.Config{Hosts: []upstream.Endpoint{{URL: url}}, Store: store, From: ingest.From{Start: true}, Logger: logger(t)})
+	in := ingest.New(ingest.Config{Hosts: []upstream.Endpoint{{URL: url}}, Store: store, From: ingest.From{Start: true},
+		Logger: logger(t)})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- in.Run(ctx) }()

@@ -68,7 +68,8 @@ func TestFailover(t *testing.T) {
 			p.emit(1000)
 			store := openStore(t, t.TempDir())
 			defer store.Close()
-			f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: p.a.URL()}, {URL: p.b.URL()}}, Store: store, From: ingest.From{Start: true},
+			f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: p.a.URL()}, {URL: p.b.URL()}}, Store: store,
+				From:        ingest.From{Start: true},
 				BatchEvents: 100, BatchAge: 20 * time.Millisecond, Silence: 2 * time.Second, Failback: 200 * time.Millisecond})
 			untilCaughtUp(t, store, p.a)
 			for range 2 {
@@ -99,7 +100,8 @@ func TestSecondBeginsLater(t *testing.T) {
 	store := openStore(t, t.TempDir())
 	defer store.Close()
 	// No silence: a slow machine must not fail over before the first server is away.
-	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: p.a.URL()}, {URL: p.b.URL()}}, Store: store, From: ingest.From{Start: true},
+	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: p.a.URL()}, {URL: p.b.URL()}}, Store: store,
+		From:        ingest.From{Start: true},
 		BatchEvents: 100, BatchAge: 20 * time.Millisecond, Failback: time.Hour})
 	untilCaughtUp(t, store, p.a)
 	last := store.NewestTime()
@@ -212,7 +214,8 @@ func TestWiresAgree(t *testing.T) {
 		server.Emit(3000 - cfg.Backlog)
 		store := openStore(t, t.TempDir())
 		defer store.Close()
-		f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, From: ingest.From{Start: true}})
+		f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store,
+			From: ingest.From{Start: true}})
 		last := int64(newest(t, server))
 		until(t, "it has all", func() bool { return store.NewestTime() == last })
 		f.stop()
@@ -366,8 +369,9 @@ func TestSliceOfNetwork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, From: ingest.From{Start: true}, Slice: feed,
-		Fill: 50 * time.Millisecond}
+	cfg := ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, From: ingest.From{Start: true},
+		Slice: feed,
+		Fill:  50 * time.Millisecond}
 	settle := func(in *follower, cfg ingest.Config) {
 		server.Emit(62 * 10)
 		last := newestOf(t, server, func(e sim.Event) bool {

@@ -273,8 +273,8 @@ func (in *Ingest) Lag() time.Duration {
 	return lag
 }
 
-// lagSince returns how far the index is behind the upstream when the newest event received has the time us; false: us is
-// 0, and there was none.
+// lagSince returns how far the index is behind the upstream when the newest event received has the time us; false: us
+// is 0, and there was none.
 func (in *Ingest) lagSince(us int64) (time.Duration, bool) {
 	if us == 0 {
 		return 0, false
@@ -282,8 +282,8 @@ func (in *Ingest) lagSince(us int64) (time.Duration, bool) {
 	return max(in.cfg.Now().Sub(time.UnixMicro(in.shownUS(us))), 0), true
 }
 
-// Current returns nil while the index is at most maxLag behind the upstream, and else the reason. Before the first event
-// since the start, the newest one of the index counts.
+// Current returns nil while the index is at most maxLag behind the upstream, and else the reason. Before the first
+// event since the start, the newest one of the index counts.
 func (in *Ingest) Current(maxLag time.Duration) error {
 	us := max(in.seenUS.Load(), in.liveness.completeAt.Load())
 	if us == 0 {

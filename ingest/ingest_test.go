@@ -148,7 +148,8 @@ func TestArchiveIntoLive(t *testing.T) {
 		NetworkConfig: sim.NetworkConfig{Accounts: 300, Churn: 5}})
 	store := openStore(t, t.TempDir())
 	defer store.Close()
-	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, From: ingest.From{Start: true}})
+	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store,
+		From: ingest.From{Start: true}})
 	untilCaughtUp(t, store, server)
 	for range 20 {
 		server.Emit(150)
@@ -198,7 +199,8 @@ func TestUpstreamMisbehaves(t *testing.T) {
 				NetworkConfig: sim.NetworkConfig{Accounts: 200, Churn: 5, Seed: 7}})
 			store := openStore(t, t.TempDir())
 			defer store.Close()
-			f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, From: ingest.From{Start: true},
+			f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store,
+				From:        ingest.From{Start: true},
 				BatchEvents: 100, BatchAge: 20 * time.Millisecond, Silence: time.Second})
 			for i := range 8 { // every fault of frames occurs within 1,200 live events
 				server.Emit(250)
@@ -229,7 +231,8 @@ func TestHoleBecomesGap(t *testing.T) {
 	server.CorruptBlock(1, 0)
 	store := openStore(t, t.TempDir())
 	defer store.Close()
-	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, From: ingest.From{Start: true}})
+	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store,
+		From: ingest.From{Start: true}})
 	untilCaughtUp(t, store, server)
 	f.stop()
 	gaps, err := store.Gaps(t.Context())
@@ -268,8 +271,9 @@ func TestTipBelowCursor(t *testing.T) {
 	if _, err := store.Apply(db.Batch{Host: server.URL(), Seq: 1_000_000, TimeUS: 1}); err != nil {
 		t.Fatal(err)
 	}
-	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, Silence: 400 * time.Millisecond,
-		Rewind: 100})
+	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store,
+		Silence: 400 * time.Millisecond,
+		Rewind:  100})
 	defer f.stop()
 	until(t, "the lost events are noticed and new ones indexed", func() bool {
 		server.Emit(1)
@@ -308,7 +312,8 @@ func TestFrom(t *testing.T) {
 				NetworkConfig: sim.NetworkConfig{Accounts: 200}})
 			store := openStore(t, t.TempDir())
 			defer store.Close()
-			f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, From: tc.from(t, server)})
+			f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store,
+				From: tc.from(t, server)})
 			until(t, "it follows", func() bool { return server.Subscribers() > 0 })
 			server.Emit(100)
 			untilCaughtUp(t, store, server)
@@ -424,7 +429,8 @@ func TestSlowStoreIsNotSilence(t *testing.T) {
 		NetworkConfig: sim.NetworkConfig{Accounts: 200}})
 	store := openStore(t, t.TempDir())
 	defer store.Close()
-	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: slow{store}, From: ingest.From{Start: true},
+	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: slow{store},
+		From:        ingest.From{Start: true},
 		BatchEvents: 100,
 		Silence:     300 * time.Millisecond})
 	until(t, "all is committed", func() bool {

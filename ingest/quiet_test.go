@@ -21,8 +21,8 @@ import (
 // short is Config.Silence of these tests. Sessions must last much longer.
 const short = 600 * time.Millisecond
 
-// bubble runs a test on a clock of its own, which goes on when all wait: silence takes no time, and a busy machine makes
-// none. The servers are those of newStream.
+// bubble runs a test on a clock of its own, which goes on when all wait: silence takes no time, and a busy machine
+// makes none. The servers are those of newStream.
 func bubble(t *testing.T, do func(t *testing.T)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -93,7 +93,8 @@ func TestQuietUpstream(t *testing.T) {
 				server := newStream(t, &stream{v2: v2})
 				store := openStore(t, t.TempDir())
 				defer store.Close()
-				f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store, Slice: sliceOf(t, tc.slice...),
+				f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store,
+					Slice:   sliceOf(t, tc.slice...),
 					Silence: short})
 				defer f.stop()
 				want := int64(1)
@@ -139,7 +140,8 @@ func TestMuteUpstream(t *testing.T) {
 		server := newStream(t, &stream{mute: true})
 		store := openStore(t, t.TempDir())
 		defer store.Close()
-		f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store, Slice: sliceOf(t, 1), Silence: short})
+		f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store, Slice: sliceOf(t, 1),
+			Silence: short})
 		defer f.stop()
 		until(t, "it is connected to anew", func() bool { filtered, _, _ := server.counts(); return filtered > 2 })
 	})
@@ -152,7 +154,8 @@ func TestStuckUpstream(t *testing.T) {
 		stuck, other := newStream(t, &stream{}), newStream(t, &stream{})
 		store := openStore(t, t.TempDir())
 		defer store.Close()
-		f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: stuck.URL}, {URL: other.URL}}, Store: store, Slice: sliceOf(t, 1), Silence: short,
+		f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: stuck.URL}, {URL: other.URL}}, Store: store,
+			Slice: sliceOf(t, 1), Silence: short,
 			Failback: time.Hour})
 		defer f.stop()
 		until(t, "the first is followed", func() bool { return f.Ready() == nil })
@@ -175,7 +178,8 @@ func TestBeginning(t *testing.T) {
 			server.send(1, time.Now().Add(-time.Hour)) // before the beginning
 			store := openStore(t, t.TempDir())
 			defer store.Close()
-			cfg := ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store, Slice: sliceOf(t, 1), Silence: short}
+			cfg := ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store, Slice: sliceOf(t, 1),
+				Silence: short}
 			f := follow(t, cfg)
 			until(t, "it follows", func() bool { return f.Ready() == nil })
 			server.setAway(true)
@@ -240,8 +244,9 @@ func TestFollowedIsNoGap(t *testing.T) {
 					}
 				}
 				server.forget(2)
-				f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store, Slice: sliceOf(t, 1), Silence: 10 * short,
-					Rewind: 1})
+				f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store, Slice: sliceOf(t, 1),
+					Silence: 10 * short,
+					Rewind:  1})
 				defer f.stop()
 				untilReady(t, f)
 				gaps := gapsOf(t, store)
@@ -284,7 +289,8 @@ func TestFollowedIsNoted(t *testing.T) {
 		store := openStore(t, t.TempDir())
 		defer store.Close()
 		begun := time.Now().UnixMicro()
-		f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store, From: ingest.From{Start: true},
+		f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store,
+			From:  ingest.From{Start: true},
 			Slice: sliceOf(t, 1), Silence: short})
 		until(t, "the event is there", func() bool { return links(t, store) == 1 })
 		until(t, "it is noted", func() bool { return store.Followed(server.URL).UntilUS > begun+(10*short).Microseconds() })
@@ -360,7 +366,8 @@ func TestClockAhead(t *testing.T) {
 		}
 		a.send(9, time.Now().Add(-time.Hour))
 		b.send(9, time.Now().Add(ahead-time.Hour))
-		f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: a.URL}, {URL: b.URL}}, Store: store, Silence: 5 * short, Failback: time.Hour})
+		f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: a.URL}, {URL: b.URL}}, Store: store, Silence: 5 * short,
+			Failback: time.Hour})
 		until(t, "the first is followed", func() bool { _, all, _ := a.counts(); return all > 0 })
 		send(1)
 		until(t, "its event is there", func() bool { return links(t, store) >= 1 })
@@ -397,7 +404,8 @@ func TestProbe(t *testing.T) {
 				server.send(1, time.Now())
 				store := openStore(t, t.TempDir())
 				defer store.Close()
-				f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store, From: ingest.From{Start: true},
+				f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store,
+					From:    ingest.From{Start: true},
 					Silence: 10 * short})
 				defer f.stop()
 				until(t, "its event is there", func() bool { return links(t, store) == 1 })

@@ -16,7 +16,8 @@ func TestStates(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	now := start
-	in := New(Config{Hosts: []upstream.Endpoint{{URL: "https://a.example"}}, Store: &stuckStore{}, Now: func() time.Time { return now }})
+	in := New(Config{Hosts: []upstream.Endpoint{{URL: "https://a.example"}}, Store: &stuckStore{},
+		Now: func() time.Time { return now }})
 	h := in.hosts[0]
 	gone := errors.New("it answers 502")
 	refuse := func() {

@@ -95,7 +95,8 @@ func TestSubjectsOfNetwork(t *testing.T) {
 			dir := t.TempDir()
 			store := openStore(t, dir)
 			defer func() { _ = store.Close() }()
-			cfg := ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, From: ingest.From{Start: true}, Fill: 50 * time.Millisecond,
+			cfg := ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, From: ingest.From{Start: true},
+				Fill:        50 * time.Millisecond,
 				FillRecords: int(seed) * 1000} // in parts with the second seed
 			var choice ingest.SliceConfig
 			begin := func(list ...[]string) *follower {
@@ -164,7 +165,8 @@ func TestOtherRecordsCostNoRow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, From: ingest.From{Start: true},
+	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store,
+		From:  ingest.From{Start: true},
 		Slice: slice})
 	untilCaughtUp(t, store, server)
 	f.stop()

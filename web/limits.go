@@ -17,7 +17,8 @@ type Limits interface {
 	Page(r *http.Request) (done func(), err error)
 	// Render waits for a slot of rendering.
 	Render(r *http.Request) (done func(), err error)
-	// Hold reserves the bytes of an answer that is about to be written. It returns false if too many answers wait for their clients.
+	// Hold reserves the bytes of an answer that is about to be written. It returns false if too many answers wait for
+	// their clients.
 	Hold(r *http.Request, size int) (done func(), ok bool)
 }
 

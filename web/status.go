@@ -209,8 +209,9 @@ func (p *statusPage) indexFacts() []fact {
 			"Status changes of large accounts in progress. Meanwhile, a count may differ from its list.", false},
 	}
 	for _, r := range i.Retention {
-		facts = append(facts, fact{"Kept: " + r.Links, r.Text(), "How long links are kept, by their own time (--keep). Older " +
-			"links are in no answer, and compactions give their space back.", false})
+		facts = append(facts, fact{"Kept: " + r.Links, r.Text(),
+			"How long links are kept, by their own time (--keep). Older " +
+				"links are in no answer, and compactions give their space back.", false})
 	}
 	if p.Space.Written != nil {
 		facts = append(facts, fact{"Write amplification", fmt.Sprintf("%.1f×", *p.Space.Written),
@@ -218,11 +219,13 @@ func (p *statusPage) indexFacts() []fact {
 				"compactions, without replication. Lower is better.", false})
 	}
 	if p.Degraded != "" {
-		facts = append([]fact{{"Degraded", "yes", humanize.Capital(p.Degraded) + ". Counts and lists still answer.", true}}, facts...)
+		facts = append([]fact{{"Degraded", "yes", humanize.Capital(p.Degraded) + ". Counts and lists still answer.", true}},
+			facts...)
 	}
 	if i.Failed != "" {
-		facts = append([]fact{{"Writing has stopped", "error", humanize.Capital(i.Failed) + ". Queries still work. Fix the cause and start " +
-			"weft again: it resumes from the last commit.", true}}, facts...)
+		facts = append([]fact{{"Writing has stopped", "error",
+			humanize.Capital(i.Failed) + ". Queries still work. Fix the cause and start " +
+				"weft again: it resumes from the last commit.", true}}, facts...)
 	}
 	return facts
 }
@@ -333,7 +336,8 @@ func replicationFacts(r *wire.Replication) []fact {
 	}
 	facts = append(facts, verified)
 	if r.LastError != "" {
-		facts = append(facts, fact{"Last failure", moment(r.LastErrorAt), humanize.Capital(r.LastError), r.State == "failing"})
+		facts = append(facts, fact{"Last failure", moment(r.LastErrorAt), humanize.Capital(r.LastError),
+			r.State == "failing"})
 	}
 	return facts
 }
@@ -358,7 +362,8 @@ func followingFacts(f *wire.Following) []fact {
 			" to download before this server shows the newer state.", false},
 	}
 	if f.LastError != "" {
-		facts = append(facts, fact{"Last failure", moment(f.LastErrorAt), humanize.Capital(f.LastError), f.State == "failing"})
+		facts = append(facts, fact{"Last failure", moment(f.LastErrorAt), humanize.Capital(f.LastError),
+			f.State == "failing"})
 	}
 	return facts
 }

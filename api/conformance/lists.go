@@ -370,7 +370,8 @@ func many(s *suite, l List) error {
 		got[c.Subject] = c.Total
 	}
 	if !maps.Equal(got, want) {
-		return fmt.Errorf("getManyToManyCounts has %d other subjects, but getManyToMany has %d, or the counts differ", len(got),
+		return fmt.Errorf("getManyToManyCounts has %d other subjects, but getManyToMany has %d, or the counts differ",
+			len(got),
 			len(want))
 	}
 	return nil

@@ -1,10 +1,10 @@
-// Package top finds the targets that are linked to most: those that may have the most links of the last hours, in bounded
-// memory. It reads the log, and knows nothing of HTTP.
+// Package top finds the targets that are linked to most: those that may have the most links of the last hours, in
+// bounded memory. It reads the log, and knows nothing of HTTP.
 //
-// It counts links by the hour of their time in their lists, and by source. Of each source and hour, it keeps the targets
-// with the most links, and a bound: no other target has more. So what it says of a target is never too low, and may be
-// too high: links that were removed count too. The index knows the exact number; a Counter says which targets to ask
-// for, and how many links a target that it doesn't name may have at most.
+// It counts links by the hour of their time in their lists, and by source. Of each source and hour, it keeps the
+// targets with the most links, and a bound: no other target has more. So what it says of a target is never too low, and
+// may be too high: links that were removed count too. The index knows the exact number; a Counter says which targets to
+// ask for, and how many links a target that it doesn't name may have at most.
 package top
 
 import (

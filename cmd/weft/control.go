@@ -107,13 +107,15 @@ type control struct {
 func startControl(dir string, store *db.Store, logger *slog.Logger) *control {
 	l, err := listenControl(dir)
 	if err != nil {
-		logger.Warn("no socket in the data directory: weft compact and weft gaps retry work only while weft is stopped", "err", err)
+		logger.Warn("no socket in the data directory: weft compact and weft gaps retry work only while weft is stopped",
+			"err", err)
 		return nil
 	}
 	ctx, end := context.WithCancel(context.Background())
 	c := &control{dir: dir, listener: l, end: end, server: &http.Server{
-		Handler: controlHandler(store), ReadHeaderTimeout: readHeaderTimeout, BaseContext: func(net.Listener) context.Context { return ctx },
-		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+		Handler: controlHandler(store), ReadHeaderTimeout: readHeaderTimeout,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog:    slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}}
 	go func() {
 		defer logPanic(logger, "control")

@@ -25,7 +25,8 @@ func TestWriterDegraded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := &writer{store: store, ingest: ingest.New(ingest.Config{Hosts: []upstream.Endpoint{{URL: "http://127.0.0.1:1"}}, Store: store})}
+		w := &writer{store: store, ingest: ingest.New(ingest.Config{Hosts: []upstream.Endpoint{{URL: "http://127.0.0.1:1"}},
+			Store: store})}
 		if why := w.degraded(); !strings.Contains(why, "no event has been read yet: not following") {
 			t.Errorf("at the start: %q", why)
 		}

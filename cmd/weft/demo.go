@@ -101,7 +101,8 @@ func runDemo(ctx context.Context, cmd *cli.Command, stdout, stderr io.Writer) er
 	popular := popularTargets(sim.NewNetwork(network), demoBacklog)
 
 	w := &writer{writerConfig: writerConfig{
-		jetstream: []upstream.Endpoint{{URL: server.URL()}}, from: ingest.From{Start: true}, db: db.Config{Dir: dir, Bodies: bodies},
+		jetstream: []upstream.Endpoint{{URL: server.URL()}}, from: ingest.From{Start: true},
+		db: db.Config{Dir: dir, Bodies: bodies},
 	}}
 	g := newGroup(ctx, config.logger)
 	config.ready = func(d *daemon) {

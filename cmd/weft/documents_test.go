@@ -128,7 +128,8 @@ func newRegistry(t *testing.T) *prometheus.Registry {
 	registry.MustRegister(newFollowMetrics(nil), newReplicaMetrics(replica.New(replica.ReplicatorConfig{})))
 	restore.NewVerifier(restore.VerifierConfig{Metrics: registry})
 	api.New(api.Config{Store: store, Metrics: registry})
-	ingest.New(ingest.Config{Hosts: []upstream.Endpoint{{URL: "https://upstream.example"}}, Store: store, Metrics: registry})
+	ingest.New(ingest.Config{Hosts: []upstream.Endpoint{{URL: "https://upstream.example"}}, Store: store,
+		Metrics: registry})
 	return registry
 }
 

@@ -34,7 +34,8 @@ func (f *follower) open(ctx context.Context, d *daemon) error {
 		return err
 	}
 	f.follow = follow
-	d.registry.MustRegister(newStoreMetrics(&follow.Index().Index), newRetentionMetrics(&follow.Index().Index), newFollowMetrics(follow))
+	d.registry.MustRegister(newStoreMetrics(&follow.Index().Index), newRetentionMetrics(&follow.Index().Index),
+		newFollowMetrics(follow))
 	return nil
 }
 

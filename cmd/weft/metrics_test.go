@@ -69,7 +69,8 @@ func TestCountersFromTheStart(t *testing.T) {
 	registry.MustRegister(newStoreMetrics(&store.Index), newCheckpointMetrics(store))
 	restore.NewVerifier(restore.VerifierConfig{Metrics: registry})
 	api.New(api.Config{Store: store, Metrics: registry})
-	ingest.New(ingest.Config{Hosts: []upstream.Endpoint{{URL: "https://upstream.example"}}, Store: store, Metrics: registry})
+	ingest.New(ingest.Config{Hosts: []upstream.Endpoint{{URL: "https://upstream.example"}}, Store: store,
+		Metrics: registry})
 	descs := make(chan *prometheus.Desc)
 	go func() {
 		registry.Describe(descs)

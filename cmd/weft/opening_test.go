@@ -70,7 +70,8 @@ func TestOpeningEnds(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	w := &writer{writerConfig: writerConfig{jetstream: []upstream.Endpoint{{URL: "http://127.0.0.1:1"}}, db: db.Config{Dir: t.TempDir()}}}
+	w := &writer{writerConfig: writerConfig{jetstream: []upstream.Endpoint{{URL: "http://127.0.0.1:1"}},
+		db: db.Config{Dir: t.TempDir()}}}
 	err := serve(ctx, daemonConfig{listen: "127.0.0.1:0", logger: slog.New(slog.DiscardHandler)}, w)
 	if err != nil {
 		t.Error(err)

@@ -110,8 +110,9 @@ func TestWaitsAreNamed(t *testing.T) {
 		log    string
 	}{
 		{"an upstream", func(t *testing.T, address string) source {
-			return &writer{writerConfig: writerConfig{jetstream: []upstream.Endpoint{{URL: "http://" + address}}, from: ingest.From{Start: true},
-				db: db.Config{Dir: t.TempDir()}}}
+			return &writer{writerConfig: writerConfig{jetstream: []upstream.Endpoint{{URL: "http://" + address}},
+				from: ingest.From{Start: true},
+				db:   db.Config{Dir: t.TempDir()}}}
 		}, "waiting for an upstream to list its archive", "opening the data directory"},
 		{"a replica", func(t *testing.T, address string) source {
 			dir := t.TempDir()

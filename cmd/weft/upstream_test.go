@@ -160,7 +160,8 @@ func TestPlanAsksForYes(t *testing.T) {
 	}
 	defer store.Close()
 	s := &writer{store: store, logger: slog.New(slog.DiscardHandler),
-		writerConfig: writerConfig{jetstream: []upstream.Endpoint{{URL: server.URL()}}, from: ingest.From{Start: true}, yesAbove: 1000}}
+		writerConfig: writerConfig{jetstream: []upstream.Endpoint{{URL: server.URL()}}, from: ingest.From{Start: true},
+			yesAbove: 1000}}
 	if err := s.planBackfill(t.Context()); err == nil || !strings.Contains(err.Error(), "3 segments") ||
 		!strings.Contains(err.Error(), "5,000 events") || !strings.Contains(err.Error(), "--yes") {
 		t.Errorf("without --yes: %v", err)

@@ -71,7 +71,8 @@ func (w *writer) open(ctx context.Context, d *daemon) error {
 			return err
 		}
 	}
-	d.registry.MustRegister(newStoreMetrics(&w.store.Index), newCheckpointMetrics(w.store), newRetentionMetrics(&w.store.Index), newRespelling(w.store))
+	d.registry.MustRegister(newStoreMetrics(&w.store.Index), newCheckpointMetrics(w.store),
+		newRetentionMetrics(&w.store.Index), newRespelling(w.store))
 	err = w.applySlice(ctx)
 	if err != nil {
 		return err

@@ -13,8 +13,8 @@ import (
 )
 
 // A replay takes the horizons of its end from the beginning. What is out at the end has no effect then, whether a
-// compaction has dropped it from the segments below or not, and what is in comes and goes by the same rows: so a horizon
-// needs no row in the log.
+// compaction has dropped it from the segments below or not, and what is in comes and goes by the same rows: so a
+// horizon needs no row in the log.
 
 // LoadRetention reads the rows of the table retention, and the sources that they apply to.
 func (s *State) LoadRetention(ctx context.Context, q logrow.Queryer) error {
@@ -48,8 +48,8 @@ func (s *State) LoadRetention(ctx context.Context, q logrow.Queryer) error {
 	return nil
 }
 
-// TakeOutBodies returns the log rows that the last replay has left without a record, because their links are out: nothing
-// else leads to their bodies.
+// TakeOutBodies returns the log rows that the last replay has left without a record, because their links are out:
+// nothing else leads to their bodies.
 func (s *State) TakeOutBodies() []uint64 {
 	seqs := s.outBodies
 	s.outBodies = nil

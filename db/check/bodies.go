@@ -165,7 +165,7 @@ func (c *checker) allBodies(ctx context.Context) error {
 		return err
 	}
 	if c.core.Snapshot().Horizons.Newest() > 0 {
-		c.report.Left = append(c.report.Left, "the number of bodies, of which some are of records that are out")
+		c.report.Left = append(c.report.Left, "the number of bodies, because some belong to records that are out")
 		return nil
 	}
 	if bodies != c.current+replaced {

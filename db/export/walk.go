@@ -47,8 +47,8 @@ func (e *Export) Records(ctx context.Context, after string) iter.Seq2[*Record, e
 	}
 }
 
-// Next returns the at-uri of the record after the newest one that Records yielded, also if the export leaves that record
-// out. After an interrupted walk, another export continues there with Options.From. It returns "" at the end.
+// Next returns the at-uri of the record after the newest one that Records yielded, also if the export leaves that
+// record out. After an interrupted walk, another export continues there with Options.From. It returns "" at the end.
 func (e *Export) Next(ctx context.Context) (string, error) {
 	from := e.from
 	if e.at != nil {
@@ -86,7 +86,8 @@ type window struct {
 	ends    []int              // the end of each record key and target in text
 }
 
-// foundRecord is a record before its names are resolved. Blocks of segments never change, so keys and links need no copy.
+// foundRecord is a record before its names are resolved. Blocks of segments never change, so keys and links need no
+// copy.
 type foundRecord struct {
 	key        []byte
 	actor      uint64

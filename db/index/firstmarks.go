@@ -211,8 +211,8 @@ func (m *firstMarks) newest(l List) ([]byte, error) {
 	return e.at, err
 }
 
-// displace moves the marks of the accounts that have an older link in a new part. It reads the marks from the newest on,
-// up to the cost of reading the accounts' records. Accounts whose mark it has not reached become unresolved.
+// displace moves the marks of the accounts that have an older link in a new part. It reads the marks from the newest
+// on, up to the cost of reading the accounts' records. Accounts whose mark it has not reached become unresolved.
 func (m *firstMarks) displace(ctx context.Context, l List, part int, older map[uint32]markedEntry) error {
 	if len(older) == 0 {
 		return nil

@@ -76,7 +76,7 @@ func (v *Snapshot) IsOut(key []byte) bool {
 	return err == nil && len(at) >= 8 && isOut(v.Horizons.Of(source), at)
 }
 
-// isOut reports whether a position, of which the first 8 bytes are given, is before a horizon.
+// isOut reports whether a position is before a horizon. at is its first 8 bytes or more.
 func isOut(horizon uint64, at []byte) bool {
 	return horizon > 0 && bytes.Compare(at[:8], codec.RankPrefix(horizon)) > 0
 }

@@ -337,8 +337,9 @@ func (l List) DistinctOfSets(ctx context.Context) (n int64, ok bool, err error) 
 	return int64(distinct.Count(sets...)), true, nil
 }
 
-// setOf returns the accounts of the list in one run, of links that are out too: the set that its segment has, or one from an iteration. A run in
-// memory caches the set: a list that is queried is queried again. Nil: an account's id doesn't fit a set.
+// setOf returns the accounts of the list in one run, of links that are out too: the set that its segment has, or one
+// from an iteration. A run in memory caches the set: a list that is queried is queried again. Nil: an account's id
+// doesn't fit a set.
 func (l List) setOf(ctx context.Context, r lsm.Run) (*distinct.Set, error) {
 	if run, onDisk := r.(*segment.Run); onDisk {
 		if set, has, err := run.Distinct(l.Prefix); has || err != nil {

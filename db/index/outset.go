@@ -15,11 +15,13 @@ type outMembers struct {
 	set     *distinct.Set
 }
 
-// outMembersKey begins the keys under which runs cache outMembers. No list begins with it.
+// outMembersKey begins the keys under which runs cache outMembers. A list begins with a tag of package codec, so that
+// no list begins with it.
 const outMembersKey = "out"
 
 // outSet returns the accounts of the links in a run that are out, to be added to those of all. The first request for a
-// list reads these links, later ones those that a step of the horizon has added. Nil: an account's id doesn't fit a set.
+// list reads these links, later ones those that a step of the horizon has added. Nil: an account's id doesn't fit a
+// set.
 func (l List) outSet(ctx context.Context, r lsm.Run) (*distinct.Set, error) {
 	key := outMembersKey + string(l.Prefix)
 	was := cachedOut(r, key)

@@ -70,7 +70,8 @@ func TestParseErrors(t *testing.T) {
 
 // FuzzParse: rules survive formatting and parsing, and an error names a place in the text.
 func FuzzParse(f *testing.F) {
-	for _, text := range []string{"", "*=1h", "app.bsky.graph.*=forever, app.bsky.feed.like=90d, *=fit", "a.b.c:x[].y=36h", ",=", "*=1h,*"} {
+	for _, text := range []string{"", "*=1h", "app.bsky.graph.*=forever, app.bsky.feed.like=90d, *=fit", "a.b.c:x[].y=36h",
+		",=", "*=1h,*"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

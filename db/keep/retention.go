@@ -153,8 +153,8 @@ func (r *Retention) current() *set {
 	return c
 }
 
-// Due returns the row that a step of the horizons writes when the log's clock has advanced to a time, in microseconds since
-// 1970. due is false where no rule moves a horizon.
+// Due returns the row that a step of the horizons writes when the log's clock has advanced to a time, in microseconds
+// since 1970. due is false where no rule moves a horizon.
 func (r *Retention) Due(rules Rules, clockUS int64) (row Row, due bool) {
 	current := r.current()
 	if clockUS <= 0 || current == nil && !rules.Bounded() {
@@ -184,8 +184,8 @@ type Status struct {
 	Since bool
 }
 
-// status returns the state of each present rule, and for the sources that no rule applies to, where an earlier rule gave
-// them a horizon, the state of *=forever.
+// status returns the state of each present rule, and for the sources that no rule applies to, where an earlier rule
+// gave them a horizon, the state of *=forever.
 func (r *Retention) status() []Status {
 	current := r.current()
 	list := make([]Status, len(current.rules.list), len(current.rules.list)+1)

@@ -217,7 +217,8 @@ const (
 	shortestStep = time.Minute
 )
 
-// horizon returns the horizon of a rule's sources when the log's clock is at a time, in microseconds since 1970; 0: none.
+// horizon returns the horizon of a rule's sources when the log's clock is at a time, in microseconds since 1970; 0:
+// none.
 func (r Rule) horizon(clockUS int64) uint64 {
 	if r.Keep == 0 {
 		return 0

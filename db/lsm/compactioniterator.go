@@ -31,14 +31,14 @@ func NewCompactionIterator(keyspace *Keyspace, runs []Run, bottommost bool) (*Co
 }
 
 // Keep has each entry pass through kept, which returns the value that stays of it, or false where nothing stays. With
-// false, a nil value makes the entry a tombstone, as older runs may have the key; with any other value the entry is left
-// out. Nil: all entries stay as they are.
+// false, a nil value makes the entry a tombstone, as older runs may have the key; with any other value the entry is
+// left out. Nil: all entries stay as they are.
 func (c *CompactionIterator) Keep(kept func(key, value []byte) ([]byte, bool, error)) *CompactionIterator {
 	c.kept = kept
 	return c
 }
 
-// Gone returns the number of entries so far of which nothing stayed.
+// Gone returns the number of entries so far that kept has removed whole.
 func (c *CompactionIterator) Gone() int { return c.gone }
 
 // Key returns the key of the current entry, valid until the next call of Next.

@@ -174,8 +174,8 @@ func TestCompactionLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestCompactionKeep: an entry of which nothing stays leaves a tombstone, or its key in older runs would come back. In
-// the bottommost compaction nothing lies below it, and it leaves nothing.
+// TestCompactionKeep: an entry that is removed whole leaves a tombstone, because its key in older runs would come back.
+// The bottommost compaction has no older runs, and leaves nothing.
 func TestCompactionKeep(t *testing.T) {
 	t.Parallel()
 	kept := func(key, value []byte) ([]byte, bool, error) {

@@ -455,7 +455,7 @@ var faults = []fault{
 		"db.TestFollowerReopensDuringJob",
 	},
 	{
-		"a feed passes over a segment by the rank of its last entry", "db/outfilter.go",
+		"a feed passes over a segment by the rank of its last entry", "db/ranknotes.go",
 		"n.newest = max(n.newest, p.Rank)", "n.newest = p.Rank",
 		"db.TestCopyEqualsModel",
 	},

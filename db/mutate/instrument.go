@@ -26,9 +26,9 @@ import (
 var selectedFault, _ = strconv.Atoi(os.Getenv("` + variable + `"))
 `
 
-// instrument returns the changed files of the tree with all faults of Go files in them, by path from root. Each function
-// with a fault begins with a copy of its body that has the fault, and runs the copy if the environment selects the fault.
-// numbers are the numbers of the faults.
+// instrument returns the changed files of the tree with all faults of Go files in them, by path from root. Each
+// function with a fault begins with a copy of its body that has the fault, and runs the copy if the environment selects
+// the fault. numbers are the numbers of the faults.
 func instrument(root string, numbers map[int]fault) (map[string]string, error) {
 	inserts := map[string][]insert{} // by file
 	changed := map[string]string{}

@@ -1,19 +1,20 @@
 // Command mutate tests the tests of db: it puts one fault after another into the code and expects a test to fail. Each
-// fault names the test that catches it, which runs first and alone. If that test passes, all tests of the fault's package
-// run, and then those of all packages that import it. A fault that no test catches is a hole in the tests. A test that
-// does not catch its fault, a fault whose place has moved and a fault that does not compile end mutate with 1, too.
+// fault names the test that catches it, which runs first and alone. If that test passes, all tests of the fault's
+// package run, and then those of all packages that import it. A fault that no test catches is a hole in the tests. A
+// test that does not catch its fault, a fault whose place has moved and a fault that does not compile end mutate with
+// 1, too.
 //
 //	go run ./db/mutate            from the root of the module
 //	go run ./db/mutate -only seal the faults in whose file or name that occurs
 //	go run ./db/mutate -write     writes the tests that caught faults into faults.go
 //
 // Building the tests of db takes longer than most of them run. So mutate builds the tests of a package once, with the
-// faults of all Go files in them, and an environment variable selects a fault. A fault in a file of SQL has a build of its
-// own. The tree itself stays as it is: the go command reads the changed files through its flag -overlay. Don't edit the
-// tree until mutate has ended.
+// faults of all Go files in them, and an environment variable selects a fault. A fault in a file of SQL has a build of
+// its own. The tree itself stays as it is: the go command reads the changed files through its flag -overlay. Don't edit
+// the tree until mutate has ended.
 //
-// 107 faults take some two minutes on two quiet cores with a warm build cache, and took 14 minutes with a load of 30 from
-// other programs.
+// 107 faults take some two minutes on two quiet cores with a warm build cache, and took 14 minutes with a load of 30
+// from other programs.
 package main
 
 import (

@@ -72,8 +72,8 @@ func (w *world) follows(f *Follower) state {
 	return as
 }
 
-// TestFollowEqualsModel: a follow shows what its primary wrote, whatever becomes of the files of the replica meanwhile, and
-// whether it looks at each of them, sleeps until they are merged, or begins anew.
+// TestFollowEqualsModel: a follow shows what its primary wrote, whatever becomes of the files of the replica meanwhile,
+// and whether it looks at each of them, sleeps until they are merged, or begins anew.
 func TestFollowEqualsModel(t *testing.T) {
 	t.Parallel()
 	seeds := uint64(3)
@@ -168,8 +168,8 @@ func (c *brokenClient) OpenLTXFile(ctx context.Context, level int, minTXID, maxT
 	return io.NopCloser(bytes.NewReader(data)), nil
 }
 
-// TestFollowFaults: a file that breaks off, is damaged or can't be had changes nothing of what is shown, is said, and is
-// taken when it can be had again.
+// TestFollowFaults: a file that breaks off, is damaged or can't be had changes nothing of what is shown, is said, and
+// is taken when it can be had again.
 func TestFollowFaults(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, config.Config{Type: "file", Path: t.TempDir()}, 11, time.Minute)
@@ -207,8 +207,8 @@ func TestFollowFaults(t *testing.T) {
 	}
 }
 
-// TestFollowRun: a follow that runs has what its primary writes within seconds, fetches segments beside, and ends when it is
-// told to; another one follows the same replica.
+// TestFollowRun: a follow that runs has what its primary writes within seconds, fetches segments beside, and ends when
+// it is told to; another one follows the same replica.
 func TestFollowRun(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, config.Config{Type: "file", Path: t.TempDir()}, 12, time.Minute)
@@ -305,7 +305,8 @@ func TestFollowOpen(t *testing.T) {
 	}
 }
 
-// TestFollowGoesBack: where the replica was emptied, and its primary has begun it anew, the copy becomes that of the new one.
+// TestFollowGoesBack: where the replica was emptied, and its primary has begun it anew, the copy becomes that of the
+// new one.
 func TestFollowGoesBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, config.Config{Type: "file", Path: t.TempDir()}, 15, time.Minute)
@@ -362,8 +363,8 @@ func (w *world) removeFrom(hole ltx.TXID) {
 	}
 }
 
-// TestFollowHole: a follow before a hole is failing from look to look, with advice about the hole, and isn't ready, until a
-// snapshot leads over it; whether it finds the hole when it starts or while it runs.
+// TestFollowHole: a follow before a hole is failing from look to look, with advice about the hole, and isn't ready,
+// until a snapshot leads over it; whether it finds the hole when it starts or while it runs.
 func TestFollowHole(t *testing.T) {
 	t.Parallel()
 	for _, starts := range []bool{true, false} {

@@ -77,8 +77,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// TestGone: what vanishes from the replica is noticed at the next look, said, and sent anew: then all of it can be restored, and it
-// goes on as before, with merges. So it is after a restart, and where it vanished while nothing ran.
+// TestGone: what vanishes from the replica is noticed at the next look, said, and sent anew: then all of it can be
+// restored, and it goes on as before, with merges. So it is after a restart, and where it vanished while nothing ran.
 func TestGone(t *testing.T) {
 	t.Parallel()
 	for name, lose := range losses {
@@ -143,8 +143,8 @@ func saysGone(t *testing.T, p *primary) {
 	})
 }
 
-// TestGoneIsNotSafe: from the look that misses something until it is sent anew, the status says failing and counts nothing as safe,
-// and an end in order fails.
+// TestGoneIsNotSafe: from the look that misses something until it is sent anew, the status says failing and counts
+// nothing as safe, and an end in order fails.
 func TestGoneIsNotSafe(t *testing.T) {
 	t.Parallel()
 	s := newStore(t, "s3")
@@ -183,8 +183,8 @@ func TestGoneIsNotSafe(t *testing.T) {
 	}
 }
 
-// TestHoleBehindSnapshot: a cut that is lost before it was sent is made good also where a snapshot of later has come first: the uploads
-// and the merges go on.
+// TestHoleBehindSnapshot: a cut that is lost before it was sent is made good also where a snapshot of later has come
+// first: the uploads and the merges go on.
 func TestHoleBehindSnapshot(t *testing.T) {
 	t.Parallel()
 	events := mustEvents(t, 22, 600)
@@ -208,7 +208,8 @@ func TestHoleBehindSnapshot(t *testing.T) {
 	if st := p.rep.Status(); st.ReplicaTXID != st.LocalTXID || st.DurableLogSeq != p.store.Seq() {
 		t.Errorf("%+v", st)
 	}
-	// The store seals beside its writer. Run has ended, so the test itself uploads a segment that was sealed after the upload above.
+	// The store seals beside its writer. Run has ended, so the test itself uploads a segment that was sealed after the
+	// upload above.
 	eventually(t, "no segment waits", func() bool {
 		must(t, p.rep.queue.uploadAll(t.Context()))
 		return p.rep.Status().State == "ok"
@@ -223,7 +224,8 @@ func TestHoleBehindSnapshot(t *testing.T) {
 	}
 }
 
-// TestCompactionPassesGap: files of a level that vanished behind a snapshot end no compaction, into this level or the next.
+// TestCompactionPassesGap: files of a level that vanished behind a snapshot end no compaction, into this level or the
+// next.
 func TestCompactionPassesGap(t *testing.T) {
 	t.Parallel()
 	events := mustEvents(t, 24, 800)
@@ -284,14 +286,15 @@ func TestCompactionPassesGap(t *testing.T) {
 	}
 }
 
-// TestLocalHole: a file that was cut for the replica and is gone from this disk before it was sent doesn't end replication, nor
-// merges; the newest that is gone or damaged is mended by a restart.
+// TestLocalHole: a file that was cut for the replica and is gone from this disk before it was sent doesn't end
+// replication, nor merges; the newest that is gone or damaged is mended by a restart.
 func TestLocalHole(t *testing.T) {
 	t.Parallel()
 	events := mustEvents(t, 21, 2000)
 	cfg := liveConfig(t)
 	cfg.Levels = []time.Duration{time.Hour}
-	// The replica's path is a link, which the test can turn in one step: an upload in the background sees no state between.
+	// The replica's path is a link, which the test can turn in one step: an upload in the background sees no state
+	// between.
 	replica, obstacle := cfg.Path+"-files", cfg.Path+"-obstacle"
 	must(t, os.Mkdir(replica, 0o755))
 	must(t, os.WriteFile(obstacle, nil, 0o644))
@@ -355,8 +358,8 @@ func TestLocalHole(t *testing.T) {
 	}
 }
 
-// TestGoneLeavesNoHole: cuts that were made after the last upload are in the snapshot that is sent anew, and level 0 has them as
-// well, so that compaction goes on.
+// TestGoneLeavesNoHole: cuts that were made after the last upload are in the snapshot that is sent anew, and level 0
+// has them as well, so that compaction goes on.
 func TestGoneLeavesNoHole(t *testing.T) {
 	t.Parallel()
 	events := mustEvents(t, 23, 600)

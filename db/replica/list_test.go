@@ -19,8 +19,8 @@ import (
 	"weft.dev/weft/db/replica/restore"
 )
 
-// TestPlanAndList: the manifest that is read where it lies is that of the database when it is restored, at any moment; the plan is
-// what a restore then does.
+// TestPlanAndList: the manifest that is read where it lies is that of the database when it is restored, at any moment;
+// the plan is what a restore then does.
 func TestPlanAndList(t *testing.T) {
 	t.Parallel()
 	w := replicaOf(t, time.Minute, 40)

@@ -14,8 +14,8 @@ import (
 	"weft.dev/weft/db/replica/restore"
 )
 
-// TestRestoreEqualsModel: what is restored to any moment equals the model as of the newest batch before it, with a whole log and
-// with one that is pruned, and while the files of level 0 are there and when they are merged.
+// TestRestoreEqualsModel: what is restored to any moment equals the model as of the newest batch before it, with a
+// whole log and with one that is pruned, and while the files of level 0 are there and when they are merged.
 func TestRestoreEqualsModel(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -167,8 +167,8 @@ func TestRestoreReadsOthers(t *testing.T) {
 	}
 }
 
-// TestTimesOfCopies: a replica in a directory that was copied without the times of its files is restored to a moment as well as
-// before, and lists the same moments: the files themselves hold their times.
+// TestTimesOfCopies: a replica in a directory that was copied without the times of its files is restored to a moment as
+// well as before, and lists the same moments: the files themselves hold their times.
 func TestTimesOfCopies(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, fileConfig(t), 3, 0)

@@ -252,7 +252,8 @@ func (w *world) at(log uint64) (state, bool) {
 	return state{}, false
 }
 
-// equalsModel opens a directory that was restored, and compares all that it answers with the model as of its newest log row.
+// equalsModel opens a directory that was restored, and compares all that it answers with the model as of its newest log
+// row.
 func (w *world) equalsModel(dir string) state {
 	w.t.Helper()
 	s, err := db.Open(db.Config{Dir: dir})
@@ -278,8 +279,8 @@ func (w *world) equalsModel(dir string) state {
 	return as
 }
 
-// depth is the depth of a comparison: these tests compare often, and one list in five is asked for more than its counts and its
-// links. With more -rounds all are.
+// depth is the depth of a comparison: these tests compare often, and one list in five is asked for more than its counts
+// and its links. With more -rounds all are.
 func depth(page int) dbtest.Depth {
 	d := dbtest.Depth{Page: page}
 	if *rounds == 1 {

@@ -76,7 +76,7 @@ func (f *sqliteFile) readHeader() error {
 	}
 	// SQLite's own bounds.
 	if f.pageSize < 512 || bits.OnesCount(uint(f.pageSize)) != 1 || f.usable < 480 {
-		return fmt.Errorf("%w: it has pages of %d bytes, of which %d are used", errDamaged, f.pageSize, f.usable)
+		return fmt.Errorf("%w: it has pages of %d bytes and uses %d of them", errDamaged, f.pageSize, f.usable)
 	}
 	return nil
 }
