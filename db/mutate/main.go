@@ -6,7 +6,7 @@
 //
 //	go run ./db/mutate            from the root of the module
 //	go run ./db/mutate -only seal the faults in whose file or name that occurs
-//	go run ./db/mutate -write     writes the tests that caught faults into faults.go
+//	go run ./db/mutate -write     writes the tests that caught faults beside them
 //
 // Building the tests of db takes longer than most of them run. So mutate builds the tests of a package once, with the
 // faults of all Go files in them, and an environment variable selects a fault. A fault in a file of SQL has a build of
@@ -35,7 +35,7 @@ const workers = 2
 
 func main() {
 	only := flag.String("only", "", "test the faults in whose file or name this occurs")
-	write := flag.Bool("write", false, "write the tests that caught faults into "+faultsFile)
+	write := flag.Bool("write", false, "write the tests that caught faults into "+strings.Join(faultsFiles, " and "))
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -103,8 +103,10 @@ func run(ctx context.Context, only string, write bool) error {
 		}
 	}
 	if write {
-		if err := writeTests(faultsFile, results); err != nil {
-			return err
+		for _, file := range faultsFiles {
+			if err := writeTests(file, results); err != nil {
+				return err
+			}
 		}
 	}
 	if problems > 0 {

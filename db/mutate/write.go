@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// faultsFile is where the faults are, from the root of the module.
-const faultsFile = "db/mutate/faults.go"
+// faultsFiles are where the faults are, from the root of the module.
+var faultsFiles = []string{"db/mutate/faultsapply.go", "db/mutate/faultsindex.go"}
 
 // splitTest returns the package of the fault's test, as the go command takes it, and its name.
 func (f *fault) splitTest() (in, name string) {

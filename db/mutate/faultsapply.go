@@ -1,0 +1,223 @@
+package main
+
+// applyFaults are in how events are compared with the index, and in how the log is replayed and verified.
+var applyFaults = []fault{
+	{
+		"what is damaged is replayed", "db/logrow/verify.go",
+		"if !stored.Known || !after.Known ||", "if true || !stored.Known || !after.Known ||",
+		"db/check.TestDamagedRows",
+	},
+	{
+		"a link's target has no checksum", "db/logrow/checksum.go",
+		"return xxhash.Sum64(append(b, l.Target...))", "return xxhash.Sum64(b)",
+		"db/check.TestDamagedRows",
+	},
+	{
+		"a repeat that newer events have overtaken is folded again", "db/apply/record.go",
+		"if seen && r.rev <= newest {", "if seen && r.rev <= newest && false {",
+		"db.TestFolding",
+	},
+	{
+		"what one host has lost is left out when another tells it", "db/apply/record.go",
+		"!seen && !window.covers(r.rev, r.TimeUS) {", "true {",
+		"db.TestLateByRecord",
+	},
+	{
+		"what is older than the window is folded again", "db/apply/dedup.go",
+		"return eventTime(rev, timeUS) > w.sinceUS+codec.MaxSkewUS", "return true",
+		"db.TestLateByRecord",
+	},
+	{
+		"the window forgets up to where it has gone", "db/apply/dedup.go",
+		"w.sinceUS = max(w.sinceUS, w.old.toUS)", "_ = w.old.toUS",
+		"db.TestLateByRecord",
+	},
+	{
+		"the window takes the revision told last for the newest", "db/apply/dedup.go",
+		"!ok || rev < seen.rev {", "!ok || rev != seen.rev {",
+		"db.TestFolding",
+	},
+	{
+		"after a start the window is empty, and taken for whole", "db/apply/dedup.go",
+		"w.old.add(w.record(did, nsid, codec.RkeyString(r.Rkey)), r.Rev, r.TimeUS)", "_ = did + nsid",
+		"db.TestHostsLose",
+	},
+	{
+		"what was buried comes back from another host", "db/apply/record.go",
+		"if window.beforeDeletion(r.actor, r.rev, r.TimeUS) ||", "if false ||",
+		"db.TestHostsLose",
+	},
+	{
+		"what a resync has removed comes back from another host", "db/apply/record.go",
+		"class == classOutOfOrder && r.rev < f.readSynced(r.actor) {", "false {",
+		"db.TestHostsLose",
+	},
+	{
+		"a late event sets its account back", "db/apply/record.go",
+		"row.OutOfOrder = r.class == classOutOfOrder", "row.OutOfOrder = false",
+		"db.TestFolding",
+	},
+	{
+		"a replay of a late event sets its account back", "db/apply/replay.go",
+		"r.Status == logrow.StatusOutOfOrder || ", "",
+		"db.TestFolding",
+	},
+	{
+		"an update leaves the old links in the lists", "db/apply/applier.go",
+		"f.d.linkAll(removed, actor, rkey, codec.Unlinked)", "f.d.linkAll(nil, actor, rkey, codec.Unlinked)",
+		"db.TestStoreEqualsModel",
+	},
+	{
+		"a hidden account's links stay in the lists", "db/apply/statusjob.go",
+		"f.d.linkAll(links, actor, rkey, codec.Unlinked)", "f.d.linkAll(nil, actor, rkey, codec.Unlinked)",
+		"db.TestStoreEqualsModel",
+	},
+	{
+		"a purge keeps the records", "db/apply/statusjob.go",
+		"f.d.setRecord(actor, key, nil, true)", "f.d.setRecord(actor, key, value, true)",
+		"db.TestStoreEqualsModel",
+	},
+	{
+		"what an account's status was is forgotten by a replay", "db/apply/loadstate.go",
+		"s.status.set(p.Actor, logrow.Status(p.Status>>4&7))", "s.status.set(p.Actor, logrow.Status(p.Status&15))",
+		"db.TestStoreEqualsModel",
+	},
+	{
+		"a job that turns goes on in its direction", "db/apply/statusjob.go",
+		"down: !j.down, thenPurge", "down: j.down, thenPurge",
+		"db/apply.TestJobTurns",
+	},
+	{
+		"a job on the way down begins behind its end", "db/apply/statusjob.go",
+		"to = successor(j.after)", "to = j.after",
+		"db.TestFlappingAccounts",
+	},
+	{
+		"a deletion that meets a job only hides", "db/apply/statusjob.go",
+		"s.setJob(actor, &job{purge: true})", "s.setJob(actor, nil)",
+		"db/apply.TestJobTurns",
+	},
+	{
+		"a sealed job forgets that it goes down", "db/apply/loadstate.go",
+		"down: r.Purge&sealedDown != 0", "down: false",
+		"db.TestFlappingAccounts",
+	},
+	{
+		"an account comes back while its records go", "db/apply/account.go",
+		"return actor, known && f.state.jobs[actor] != nil", "return actor, known && false",
+		"db.TestFlappingAccounts",
+	},
+	{
+		"a part of a batch forgets what may be a repeat", "db/apply/applier.go",
+		"next.high = f.high", "next.high = 0",
+		"db.TestStoreEqualsModel",
+	},
+	{
+		"a replay leaves out the first row", "db/logrow/read.go",
+		"FROM records WHERE seq > ? AND seq <= ? ORDER BY seq\",\n\t\tint64(after), int64(to))",
+		"FROM records WHERE seq > ? AND seq <= ? ORDER BY seq\",\n\t\tint64(after)+1, int64(to))",
+		"db.TestStoreEqualsModel",
+	},
+	{
+		"a replay takes links of a row that is sealed", "db/logrow/read.go",
+		"int64((after+1)<<LinkShift), int64((to+1)<<LinkShift))", "int64(after<<LinkShift), int64((to+1)<<LinkShift))",
+		"db.TestStoreEqualsModel",
+	},
+	{
+		"a replay forgets what a resync has seen", "db/apply/replay.go",
+		"case rev == r.rev && op != logrow.OpDelete:", "case false:",
+		"db.TestStoreEqualsModel",
+	},
+	{
+		"a resync removes what it has seen", "db/apply/resync.go",
+		"if _, ok := r.seen[string(key)]; ok {", "if _, ok := r.seen[string(key)]; !ok {",
+		"db.TestStoreEqualsModel",
+	},
+	{
+		"a sync that comes again after its resync opens it again", "db/apply/resync.go",
+		"|| rev <= f.readSynced(actor)) {", ") {",
+		"db.TestFolding",
+	},
+	{
+		"another host's events end a resync", "db/apply/resync.go",
+		"case !r.isFrom(f.from.Host):\n\t\treturn true", "case false:\n\t\treturn true",
+		"db.TestFolding",
+	},
+	{
+		"another host's silence ends a resync", "db/apply/resync.go",
+		"return r.isFrom(f.from.Host) && !f.isOutlier(f.nowUS) && f.nowUS-r.lastUS > resyncIdleUS",
+		"return f.nowUS-r.lastUS > resyncIdleUS",
+		"db.TestFolding",
+	},
+	{
+		"a row of a resync undoes what another host has told since", "db/apply/resync.go",
+		"r.superseded[key] = rev", "_ = rev",
+		"db.TestFolding",
+	},
+	{
+		"rows of a resync that is open are pruned", "db/apply/state.go",
+		"oldest = min(oldest, r.since)", "oldest = min(oldest, r.rev)",
+		"db.TestPruneKeepsOpenResync",
+	},
+	{
+		"a pruned log's dedup window begins at its first row", "db/apply/dedup.go",
+		"w.sinceUS = max(sinceUS, pruned)", "_, w.sinceUS = pruned, sinceUS",
+		"db.TestDedupAfterPrune",
+	},
+	{
+		"a change of status misses what its batch has changed", "db/apply/delta.go",
+		"d.actors[actor] = append(d.actors[actor], name)", "delete(d.actors, actor)",
+		"db.TestStoreEqualsModel",
+	},
+	{
+		"no log row puts a body out of date", "db/apply/record.go",
+		"Rev: r.rev, Replaced: replaced}", "Rev: r.rev}",
+		"db.TestCheckHistories",
+	},
+	{
+		"a replay forgets bodies", "db/apply/replay.go",
+		"case body && len(next) > 0:", "case false && len(next) > 0:",
+		"db.TestStoreEqualsModel",
+	},
+	{
+		"a repeat brings a body back that has gone", "db/apply/body.go",
+		"return b.cbor != nil && !f.mayRepeat(e)", "return b.cbor != nil",
+		"db.TestBodiesWindow",
+	},
+	{
+		"a deleted account's bodies stay", "db/apply/statusjob.go",
+		"f.purgeBody(value)", "_ = value",
+		"db.TestBodies",
+	},
+	{
+		"a body is kept that is not what its CID says", "db/apply/body.go",
+		"case sum == b.digest:", "case len(sum) > 0:",
+		"db.TestBadBodies",
+	},
+	{
+		"a follower knows no names that come after its start", "db/apply/replay.go",
+		"if err := s.loadNewNames(ctx, q, &next, allNames); err != nil {", "if err := error(nil); err != nil {",
+		"db.TestFollowerEqualsModel",
+	},
+	{
+		"a follower lays its index on new segments with the statuses of later", "db/apply/replay.go",
+		"if err := s.takeBackStatus(ctx, q, next.Sealed, seq); err != nil {", "if err := error(nil); err != nil {",
+		"db.TestFollowerOfTheKilled",
+	},
+	{
+		"a follower keeps the changes of status of before when it begins anew", "db/apply/replay.go",
+		"	clear(s.jobs)\n", "",
+		"db.TestFollowerReopensDuringJob",
+	},
+	{
+		"a late record that is out is indexed", "db/apply/record.go",
+		"return removed, f.withoutOut(added)", "return removed, added",
+		"db.TestKeepLate",
+	},
+	{
+		"a replay expects what a compaction has dropped", "db/apply/retention.go",
+		"return slices.DeleteFunc(links, func(l codec.RecordLink) bool { return l.Rank < h.Of(l.Source) })",
+		"_ = slices.DeleteFunc[[]codec.RecordLink]; return links",
+		"db.TestKeepEqualsModel",
+	},
+}
