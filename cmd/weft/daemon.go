@@ -47,7 +47,7 @@ type daemonConfig struct {
 	viewer         string            // URL of the viewer of records that pages link to
 	directory      handles.Directory // resolver of handles; nil: the network's
 	logger         *slog.Logger
-	ready          func(d *daemon) // called once, when the daemon begins to answer queries; nil: not called
+	ready          func(*daemon, *group) // called once, when the daemon begins to answer queries; nil: not called
 }
 
 // daemon serves an index over HTTP while a source keeps it current.
@@ -100,8 +100,8 @@ func (d *daemon) close() error {
 // listenURL returns the URL of a listener.
 func listenURL(l net.Listener) string { return "http://" + l.Addr().String() }
 
-// run serves until ctx ends. It then stops in order: report not ready, stop ingest, commit, checkpoint, upload the rest
-// to the replica, end the streams, close the connections, close the index.
+// run serves until ctx ends. It then stops in order: report not ready, stop ingest, commit, upload the rest to the
+// replica, end the streams, close the connections, checkpoint, close the index.
 func (d *daemon) run(ctx context.Context) (err error) {
 	d.opening = startOpening(d.queries, buildVersion(), d.logger)
 	defer d.opening.stop()
@@ -123,7 +123,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	d.opening.stop()
 	servers := d.startServers(g, d.source.handler(pages))
 	if d.ready != nil {
-		d.ready(d)
+		d.ready(d, g)
 	}
 	d.source.start(g)
 	g.start("history", func() error { return answers.Watch(streams) })

@@ -85,11 +85,11 @@ func runDemo(ctx context.Context, cmd *cli.Command, stdout, stderr io.Writer) er
 	}
 	defer os.RemoveAll(dir)
 
-	network := sim.NetworkConfig{Seed: cmd.Uint64("seed")}
-	network.StartUS = time.Now().UnixMicro() - int64(demoBacklog)*1_000_000/demoRate
+	events := sim.NetworkConfig{Seed: cmd.Uint64("seed")}
+	events.StartUS = time.Now().UnixMicro() - int64(demoBacklog)*1_000_000/demoRate
 	fmt.Fprintf(stdout, "Generating %d past events…\n", demoBacklog)
 	server, err := sim.NewServer(sim.ServerConfig{
-		NetworkConfig: network, Backlog: demoBacklog, Rate: cmd.Float("rate"), WallClock: true,
+		NetworkConfig: events, Backlog: demoBacklog, Rate: cmd.Float("rate"), WallClock: true,
 		Lookback: demoLookback, Logger: config.logger,
 	})
 	if err != nil {
@@ -98,19 +98,24 @@ func runDemo(ctx context.Context, cmd *cli.Command, stdout, stderr io.Writer) er
 	defer server.Close()
 	config.resolveHandles = true
 	config.directory = server.Directory()
-	popular := popularTargets(sim.NewNetwork(network), demoBacklog)
+	popular := popularTargets(sim.NewNetwork(events), demoBacklog)
 
 	w := &writer{writerConfig: writerConfig{
 		jetstream: []upstream.Endpoint{{URL: server.URL()}}, from: ingest.From{Start: true},
 		db: db.Config{Dir: dir, Bodies: bodies},
 	}}
-	g := newGroup(ctx, config.logger)
-	config.ready = func(d *daemon) {
+	config.ready = func(d *daemon, g *group) {
 		printTry(stdout, d, popular)
 		g.start("counts", func() error { return printCounts(g.ctx, stdout, w.store, popular) })
 	}
-	g.start("network", func() error { return server.Run(g.ctx) })
-	g.start("weft", func() error { return serve(g.ctx, config, w) })
+	g := newGroup(ctx, config.logger)
+	// The network outlives ctx: weft would report an upstream that ends before it.
+	network, endNetwork := context.WithCancel(context.WithoutCancel(ctx))
+	g.start("network", func() error { return server.Run(network) })
+	g.start("weft", func() error {
+		defer endNetwork()
+		return serve(g.ctx, config, w)
+	})
 	return g.wait()
 }
 

@@ -64,7 +64,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				if err != nil {
 					return err
 				}
-				config.ready = func(d *daemon) {
+				config.ready = func(d *daemon, _ *group) {
 					fmt.Fprintf(stdout, "weft serves on %s and follows the replica %s\n", listenURL(d.queries),
 						f.config.Replica.Where())
 				}
@@ -81,7 +81,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			}
 			w.progress = stderr
 			warnOfGroups(config.logger, w.slice)
-			config.ready = func(d *daemon) {
+			config.ready = func(d *daemon, _ *group) {
 				fmt.Fprintf(stdout, "weft serves on %s and follows %s\n", listenURL(d.queries), urlsOf(upstreams))
 			}
 			logMemory(config.logger, w.db.CacheBytes)

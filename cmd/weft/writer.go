@@ -177,7 +177,7 @@ func (w *writer) start(g *group) {
 	}
 }
 
-// stop stops ingest, commits what it received, checkpoints, and uploads the rest to the replica.
+// stop stops ingest, commits what it received, and uploads the rest to the replica.
 func (w *writer) stop(ctx context.Context) error {
 	w.logger.Info("stopping ingest; waiting for the commit of the events received")
 	w.stopIngest()
@@ -195,17 +195,6 @@ func (w *writer) stop(ctx context.Context) error {
 	} else {
 		w.logger.Info("all received events are committed", "seq", seq)
 	}
-	switch {
-	case failed != nil:
-	case w.replication != nil, w.db.Checkpoint.Off():
-		w.logger.Info("skipping the checkpoint: the replicator does it")
-	default:
-		w.logger.Info("checkpointing")
-		err := w.store.Checkpoint()
-		if err != nil {
-			w.logger.Warn("checkpoint failed; the next start does it", "err", err)
-		}
-	}
 	w.stopReplica()
 	if w.replication == nil {
 		return nil
@@ -219,8 +208,24 @@ func (w *writer) close() error {
 		return nil
 	}
 	w.control.stop()
+	w.checkpoint()
 	w.logger.Info("closing the database")
 	return w.replication.close(w.store)
+}
+
+// checkpoint empties the WAL. It waits for close, because a query under way would hold the WAL.
+func (w *writer) checkpoint() {
+	switch {
+	case w.store.Failed() != nil: // nothing is written any more
+	case w.replication != nil, w.db.Checkpoint.Off():
+		w.logger.Info("skipping the checkpoint: the replicator does it")
+	default:
+		w.logger.Info("checkpointing")
+		err := w.store.Checkpoint()
+		if err != nil {
+			w.logger.Warn("checkpoint failed; the next start does it", "err", err)
+		}
+	}
 }
 
 func (w *writer) upstream() *wire.Upstream {
