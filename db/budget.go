@@ -75,6 +75,7 @@ func (s *Index) diskRoom() (diskRoom, error) {
 	}
 	room := diskRoom{free: free, total: total}
 	budget := s.cfg.Budget.of(total)
+	s.room.budget.Store(budget)
 	if budget == 0 {
 		return room, nil
 	}

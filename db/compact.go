@@ -95,37 +95,51 @@ func (s *Store) compactAll() error {
 
 // compactNext runs the full compaction that is asked for, or the one that is due, and reports whether another may be.
 func (s *Store) compactNext(v *index.Snapshot, full *fullCompaction) (more bool, err error) {
-	files := pickCompaction(v.Files.Files)
-	if files == nil {
-		files = pickOut(v.Files.Files, v.Horizons)
+	if full == nil {
+		files := s.nextCompaction(v)
+		if len(files) == 0 {
+			return false, nil
+		}
+		_, err := s.compact(v, files)
+		return err == nil, err
 	}
-	if full != nil {
-		files = v.Files.Files
-	}
-	bytes := fileBytes(files)
-	switch {
-	case full != nil && (len(files) == 0 || len(files) == 1 && files[0].OutShare(v.Horizons) == 0):
+	files := v.Files.Files
+	if len(files) == 0 || len(files) == 1 && files[0].Out(v.Horizons).Share == 0 {
 		s.endFull(full, nil)
 		return true, nil
-	case len(files) == 0:
-		return false, nil
-	case full != nil:
-		if err := s.compactionRoom(bytes); err != nil {
-			s.endFull(full, err)
-			return true, nil
-		}
-	case !s.awaitCompactionRoom(bytes):
-		return false, nil
+	}
+	if err := s.compactionRoom(keptBytes(files, v.Horizons)); err != nil {
+		s.endFull(full, err)
+		return true, nil
 	}
 	merged, err := s.compact(v, files)
 	if err != nil {
 		return false, err
 	}
-	if full != nil {
-		full.result = Compacted{len(files), bytes, merged.Bytes}
-		s.endFull(full, nil)
-	}
+	full.result = Compacted{len(files), fileBytes(files), merged.Bytes}
+	s.endFull(full, nil)
 	return true, nil
+}
+
+// nextCompaction returns the segments of the compaction that is due and has room; nil: there is none.
+func (s *Store) nextCompaction(v *index.Snapshot) []*index.File {
+	level := pickCompaction(v.Files.Files, s.largestSegment())
+	out := pickOut(v.Files.Files, v.Horizons)
+	if level == nil && out == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if level != nil && (out == nil || s.missingRoom(keptBytes(level, v.Horizons)) == 0) {
+		if s.hasCompactionRoom(keptBytes(level, v.Horizons)) {
+			return level
+		}
+		return nil
+	}
+	if s.overBudget(keptBytes(out, v.Horizons)) || s.hasCompactionRoom(keptBytes(out, v.Horizons)) {
+		return out
+	}
+	return nil
 }
 
 // fileBytes returns the size of segments.
@@ -136,25 +150,59 @@ func fileBytes(files []*index.File) (n int64) {
 	return n
 }
 
-// pickCompaction picks the segments to compact: the oldest of the lowest level that has enough of them. Levels fall
-// from the oldest segment to the newest: those of one level are adjacent.
-func pickCompaction(files []*index.File) []*index.File {
+// outError is by how much the sample of a segment may be wrong about the share that is out: two standard deviations of
+// 256 entries.
+const outError = 0.06
+
+// keptBytes returns how many bytes a compaction of segments writes at most.
+func keptBytes(files []*index.File, h *keep.Horizons) (n int64) {
+	for _, f := range files {
+		kept := f.Bytes
+		if out := f.Out(h).Share; out > 0 {
+			kept = int64(float64(f.Bytes) * min(1-out+outError, 1))
+		}
+		n += kept
+	}
+	return n
+}
+
+// pickCompaction picks the segments to compact: the oldest of the lowest level that has enough of them, as many as make
+// no segment of more than largest bytes; 0: no bound. Levels fall from the oldest segment to the newest: those of one
+// level are adjacent.
+func pickCompaction(files []*index.File, largest int64) []*index.File {
 	for end := len(files); end > 0; {
 		start := end - 1
 		for start > 0 && files[start-1].Level == files[end-1].Level {
 			start--
 		}
 		if end-start >= compactionFanOut {
-			return files[start : start+compactionFanOut]
+			picked := files[start : start+compactionFanOut]
+			for largest > 0 && len(picked) > 0 && fileBytes(picked) > largest {
+				picked = picked[:len(picked)-1]
+			}
+			if len(picked) > 1 {
+				return picked
+			}
 		}
 		end = start
 	}
 	return nil
 }
 
-// outLeast is the share of a segment that is out from which on it is compacted by itself. With half, a compaction
-// writes no more than it gives back, and so each link is written at most once more.
-const outLeast = 0.5
+const (
+	// outMuch is the share of a segment that is out from which on it is compacted by itself. With half, a compaction
+	// writes no more than it gives back, and so each link is written at most once more.
+	outMuch = 0.5
+	// outLeast is that share where nearly all of a segment is out that can be: waiting would give back no more.
+	outLeast = 0.05
+	// outLeft divides what is out: less than that is nearly nothing. Some links are dated ahead.
+	outLeft = 20
+)
+
+// outDue reports whether a segment is to be compacted by itself because much of it is out.
+func outDue(out index.Out) bool {
+	return out.Share >= outMuch || out.Share >= outLeast && out.Left <= out.Share/outLeft
+}
 
 // pickOut picks a segment to compact by itself because much of it is out: the oldest.
 func pickOut(files []*index.File, h *keep.Horizons) []*index.File {
@@ -162,20 +210,20 @@ func pickOut(files []*index.File, h *keep.Horizons) []*index.File {
 		return nil
 	}
 	for i, f := range files {
-		if f.OutShare(h) >= outLeast {
+		if outDue(f.Out(h)) {
 			return files[i : i+1]
 		}
 	}
 	return nil
 }
 
-// CompactionDue reports whether segments, oldest first, are due for a compaction.
+// CompactionDue reports whether segments, oldest first, are due for a compaction, without a budget.
 func CompactionDue(rows []index.ManifestRow) bool {
 	files := make([]*index.File, len(rows))
 	for i, row := range rows {
 		files[i] = &index.File{ManifestRow: row}
 	}
-	return len(pickCompaction(files)) > 0
+	return len(pickCompaction(files, 0)) > 0
 }
 
 // compact writes one segment in place of several adjacent ones, beside the writer, which stops only for the swap.
@@ -197,7 +245,7 @@ func (s *Store) compact(v *index.Snapshot, files []*index.File) (*index.File, er
 			runs[i] = append(runs[i], f.Run(id))
 		}
 	}
-	merged, gone, err := s.makeSegment(row, runs, first == v.Files.Files[0], fileBytes(files))
+	merged, gone, err := s.makeSegment(row, runs, first == v.Files.Files[0], keptBytes(files, v.Horizons))
 	if err != nil {
 		return nil, fmt.Errorf("db: compact log rows %d to %d: %w", row.FromSeq, row.ToSeq, err)
 	}

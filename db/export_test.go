@@ -48,7 +48,7 @@ func (s *Store) PruneTick() error {
 func (s *Store) CompactionsDue() bool {
 	v := s.core.Acquire()
 	defer s.core.Release(v)
-	return s.Sealing() || s.compactions.busy.Load() || pickCompaction(v.Files.Files) != nil ||
+	return s.Sealing() || s.compactions.busy.Load() || pickCompaction(v.Files.Files, s.largestSegment()) != nil ||
 		pickOut(v.Files.Files, v.Horizons) != nil
 }
 
@@ -59,6 +59,14 @@ func (s *Store) CountBodies() int {
 		return -1
 	}
 	return n
+}
+
+// FitUS returns the horizon of rules with fit, in microseconds since 1970; 0: there is none.
+func (s *Store) FitUS() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	us, _ := s.state.Retention().FitUS(s.cfg.Keep)
+	return us
 }
 
 // LogClock returns the log's clock, in microseconds since 1970.

@@ -45,7 +45,13 @@ var frozenKinds = []struct {
 	{"bodies", db.Config{SealBytes: 12 << 10, ReplayWindow: 10 * time.Minute, Bodies: db.BodiesKeep}, false},
 	{"kept", db.Config{SealBytes: 12 << 10, ReplayWindow: 10 * time.Minute,
 		Keep: must(keep.Parse("app.bsky.feed.like=20m, com.example.*=forever, *=90d"))}, true},
+	{"fit", db.Config{SealBytes: 12 << 10, ReplayWindow: 10 * time.Minute,
+		Keep:   must(keep.Parse("com.example.*=forever, *=fit")),
+		Budget: db.Budget{Bytes: 1 << 30}, Disk: almostFit}, false},
 }
+
+// almostFit has room for the reserve, and some kilobytes less than a budget of 1 GiB wants beside it.
+func almostFit(string) (free, total int64, err error) { return 32<<20 + 144<<20, 1 << 30, nil }
 
 // frozenHost is the upstream of the frozen indexes.
 const frozenHost = "jetstream.example"
@@ -115,6 +121,7 @@ func makeFrozen(t *testing.T, seed uint64, cfg db.Config, crashed bool) []byte {
 		}
 	}
 	untilNoJobs(t, s)
+	untilCompacted(t, s)
 	frozen := cfg.Dir
 	if crashed {
 		frozen = t.TempDir()

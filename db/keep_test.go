@@ -23,14 +23,17 @@ func randomRules(t *testing.T, r *rand.Rand) (keep.Rules, map[string]time.Durati
 	for _, pattern := range []string{"*", "app.bsky.*", "app.bsky.feed.like", "app.bsky.graph.*",
 		"app.bsky.feed.like:subject.uri", "com.example.thing:a[].b"} {
 		if r.IntN(2) == 0 {
-			times[pattern] = pick(r, 0, 5*time.Minute, 10*time.Minute, 20*time.Minute, 40*time.Minute)
+			times[pattern] = pick(r, 0, dbtest.Fit, 5*time.Minute, 10*time.Minute, 20*time.Minute, 40*time.Minute)
 		}
 	}
 	var parts []string
 	for pattern, d := range times {
 		text := "forever"
-		if d > 0 {
+		switch {
+		case d > 0:
 			text = d.String()
+		case d == dbtest.Fit:
+			text = "fit"
 		}
 		parts = append(parts, pattern+"="+text)
 	}
@@ -60,11 +63,22 @@ func TestKeepEqualsModel(t *testing.T) {
 			}
 			var times map[string]time.Duration
 			cfg.Keep, times = randomRules(t, h.r)
+			// A disk that sometimes has a little less room than rules with fit leave, and always enough to index.
+			const budget = 1 << 30
+			disk := &given{}
+			disk.free.Store(budget)
+			disk.total.Store(budget)
+			cfg.Budget = db.Budget{Bytes: budget}
+			cfg.Disk = disk.space
 			var m dbtest.Model
 			var sent []apply.Event
 			s := openWith(t, cfg)
 			defer func() { _ = s.Close() }()
-			m.Keep(times, s.LogClock())
+			keep := func() {
+				m.FitUS = s.FitUS()
+				m.Keep(times, s.LogClock())
+			}
+			keep()
 			reopen := func() {
 				if err := s.Close(); err != nil {
 					t.Fatal(err)
@@ -73,7 +87,7 @@ func TestKeepEqualsModel(t *testing.T) {
 					cfg.Keep, times = randomRules(t, h.r)
 				}
 				s = openWith(t, cfg)
-				m.Keep(times, s.LogClock())
+				keep()
 			}
 			for step := range 60 / fraction(1) {
 				var batch []apply.Event
@@ -99,10 +113,13 @@ func TestKeepEqualsModel(t *testing.T) {
 				}
 				clock.Add(int64(h.r.IntN(120) - 20))
 				if step%2 == 1 {
+					missing := int64(h.r.IntN(40 << 10))
+					disk.free.Store(must(s.Space(t.Context())).Reserve + budget/8 + budget/64 - missing)
 					if err := s.PruneTick(); err != nil {
 						t.Fatal(err)
 					}
-					m.Keep(times, s.LogClock())
+					keep()
+					disk.free.Store(budget)
 				}
 				if h.r.IntN(10) == 0 {
 					if _, err := s.Compact(t.Context(), func(int64, int64) {}); err != nil {

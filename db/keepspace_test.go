@@ -50,6 +50,7 @@ func (k *keeping) open(rules string, times map[string]time.Duration) {
 	k.log.Reset()
 	k.cfg.Logger = slog.New(slog.NewTextHandler(&k.log, nil))
 	k.s = openWith(k.t, k.cfg)
+	k.m.FitUS = k.s.FitUS()
 	k.m.Keep(k.times, k.s.LogClock())
 	k.cfg.Logger = nil
 }
@@ -79,6 +80,7 @@ func (k *keeping) after(d time.Duration) {
 			k.t.Fatal(err)
 		}
 	}
+	k.m.FitUS = k.s.FitUS()
 	k.m.Keep(k.times, k.s.LogClock())
 }
 

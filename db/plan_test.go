@@ -29,7 +29,7 @@ var bounded = map[string]string{
 	`SELECT (SELECT min(seq) FROM bodies), EXISTS (SELECT 1 FROM replaced),
 		ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'blocks'), 0)`: "at a start, and it ends at the first row",
 	"SELECT * FROM pragma_auto_vacuum, pragma_freelist_count, pragma_page_count, pragma_page_size": "a row of the header",
-	"SELECT rules, clock_us FROM retention":                                                        "it has the rules that the operator gave",
+	"SELECT rules, clock_us, fit_us FROM retention":                                                "it has the rules that the operator gave",
 	`SELECT actor, was, now AS "is", purge, after FROM sealed_jobs`:                                "at a start",
 	"SELECT count(*) FROM gaps WHERE state = 'open'":                                               "a gap is a fault of an upstream",
 	`SELECT host, kind, seq, high_seq, time_us, cursor_us, instance, followed_us, clock_us, epoch

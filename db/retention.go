@@ -32,7 +32,8 @@ func (s *Store) beginRetention(ctx context.Context) error {
 
 // moveHorizons moves the horizons to the log's clock where a step is due. The caller holds mu.
 func (s *Store) moveHorizons(ctx context.Context) error {
-	row, due := s.state.Retention().Due(s.cfg.Keep, s.log.us)
+	fitted, _ := s.state.Retention().FitUS(s.cfg.Keep)
+	row, due := s.state.Retention().Due(s.cfg.Keep, s.log.us, s.fitUS())
 	if !due {
 		return nil
 	}
@@ -40,9 +41,10 @@ func (s *Store) moveHorizons(ctx context.Context) error {
 		return err
 	}
 	if err := s.inTx(func(tx *sql.Tx) error {
-		_, err := tx.Exec(`INSERT INTO retention (rules, clock_us) VALUES (?, ?)
-			ON CONFLICT (rules) DO UPDATE SET clock_us = max(clock_us, excluded.clock_us)`,
-			row.Rules, row.ClockUS)
+		_, err := tx.Exec(`INSERT INTO retention (rules, clock_us, fit_us) VALUES (?, ?, ?)
+			ON CONFLICT (rules) DO UPDATE SET clock_us = max(clock_us, excluded.clock_us),
+				fit_us = max(fit_us, excluded.fit_us)`,
+			row.Rules, row.ClockUS, row.FitUS)
 		return err
 	}); err != nil {
 		return fmt.Errorf("write the table retention: %w", err)
@@ -55,6 +57,10 @@ func (s *Store) moveHorizons(ctx context.Context) error {
 	s.core.SetSnapshot(&next)
 	s.checkpointIfDue()
 	wake(s.compactWork)
+	if row.FitUS > fitted {
+		s.cfg.Logger.Info("links of rules with fit are kept for less time: the budget has no room for older ones", "since",
+			time.UnixMicro(row.FitUS).UTC().Format(time.RFC3339))
+	}
 	return nil
 }
 

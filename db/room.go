@@ -49,6 +49,8 @@ const growDisk = "enlarge the disk or volume (on fly.io: fly volumes extend), or
 type room struct {
 	free, total atomic.Int64 // bytes; 0 and 0: not known
 	ofBudget    atomic.Bool  // they are those of the budget, which has less room than the disk
+	budget      atomic.Int64 // bytes; 0: none, or not known
+	cannotFit   atomic.Bool  // rules with fit can give back no more, and it is not enough
 	reserve     atomic.Int64 // bytes that stay free
 	paused      atomic.Bool  // indexing waits for room
 	growing     atomic.Pointer[growingFile]
@@ -123,6 +125,9 @@ func (s *Store) lookAtDisk() {
 // warnOfFullDisk logs that the disk is 80 or 90 % full, once until it is emptier again.
 func (s *Store) warnOfFullDisk() {
 	r := &s.room
+	if s.fits() {
+		return
+	}
 	full := r.fullPercent()
 	due := 0
 	for _, percent := range []int{fullLeast, fullMost} {
@@ -210,12 +215,10 @@ func (s *Store) compactionRoom(bytes int64) error {
 		diskBytes(s.room.free.Load()), s.makeRoom())
 }
 
-// awaitCompactionRoom reports whether there is room to compact files of so many bytes. Where there is none, compaction
-// is tried again when there is.
-func (s *Store) awaitCompactionRoom(bytes int64) bool {
+// hasCompactionRoom reports whether there is room to compact files into so many bytes. Where there is none, it says so in
+// the log, and compaction is tried again when there is. The caller holds mu.
+func (s *Store) hasCompactionRoom(bytes int64) bool {
 	const what = "compaction, for lack of disk space"
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	r := &s.room
 	r.wanted = 0
 	wanted := s.missingRoom(bytes)
@@ -230,6 +233,16 @@ func (s *Store) awaitCompactionRoom(bytes int64) bool {
 			"wanted_bytes", wanted, "free_bytes", r.free.Load(), "do", s.makeRoom()+": the compaction then runs by itself")
 	}
 	return false
+}
+
+// overBudget reports whether indexing is paused for lack of budget, and the disk has room to compact files into so many
+// bytes: an operator has lowered the budget, and only a compaction beyond it gives the space back.
+func (s *Store) overBudget(bytes int64) bool {
+	if !s.room.paused.Load() || !s.room.ofBudget.Load() {
+		return false
+	}
+	free, _, err := s.cfg.Disk(s.cfg.Dir)
+	return err == nil && free >= bytes+bytes/compactionSlack+s.room.reserve.Load()
 }
 
 // Paused returns, for a person, why indexing is paused, and the way out; empty: it is not.
@@ -248,7 +261,7 @@ func (s *Index) Paused() string {
 func (s *Store) fullDisk() string {
 	r := &s.room
 	full := r.fullPercent()
-	if full < fullLeast {
+	if full < fullLeast || s.fits() {
 		return ""
 	}
 	var b strings.Builder

@@ -102,7 +102,7 @@ func (s *Index) Space(ctx context.Context) (Space, error) {
 	perDay, over := s.growth.rate()
 	sp.PerDay = int64(perDay)
 	sp.Measured = over
-	if sp.Total > 0 {
+	if sp.Total > 0 && !s.fits() {
 		sp.FullAt = s.fullAt(sp.Free - sp.Reserve)
 	}
 	return sp, nil

@@ -40,7 +40,7 @@ type Config struct {
 	// ReplayWindow is the retention of log rows that a segment covers; 0: for ever, and the index can be rebuilt from
 	// the log alone.
 	ReplayWindow time.Duration
-	// Keep says how long links are kept; the zero Rules: for ever.
+	// Keep says how long links are kept; the zero Rules: for ever. Rules with fit need a Budget.
 	Keep keep.Rules
 	// JobRecords is the number of records that a step of a job changes: of a change of account status, or of the
 	// rewriting of links to the current normalisation; 0: 2,000.
@@ -160,6 +160,7 @@ func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 		}
 		return nil, diskError(s.cfg.Dir, err, s.cfg.Disk)
 	}
+	s.watchDisk()
 	s.work("seal", s.sealWork, func() error { return s.persist("writing a segment", s.seal) })
 	s.work("merge", s.compactWork, func() error { return s.persist("compaction", s.compactAll) })
 	s.work("prune", s.pruneWork, s.pruneAll)
@@ -168,7 +169,6 @@ func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 	wake(s.compactWork)
 	wake(s.jobWork)
 	wake(s.spellWork)
-	s.watchDisk()
 	s.workers.Go(func() {
 		defer logPanic(s.cfg.Logger, "disk")
 		tick(lookEvery, s.closed, s.watchDisk)

@@ -101,8 +101,8 @@ func (w *weft) endsInOrder(t *testing.T) uint64 {
 	lines := w.output()
 	var seq uint64
 	for _, step := range []string{
-		"shutting down: not ready", "stopping ingest", "all received events are committed", "checkpointing",
-		"closing connections", "closing the database",
+		"shutting down: not ready", "stopping ingest", "all received events are committed",
+		"closing connections", "checkpointing", "closing the database",
 	} {
 		at := 0
 		for at < len(lines) && !strings.Contains(lines[at], step) {

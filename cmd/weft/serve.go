@@ -140,12 +140,14 @@ func storeFlags() []cli.Flag {
 		&cli.StringFlag{
 			Name: "disk",
 			Usage: "disk space that all files of the data directory may take, a `SIZE` such as 17GiB, or 90% of the file " +
-				"system; indexing pauses before they take more; default: the disk",
+				"system; the oldest links of --keep rules with fit go before they take more, and where none may go, indexing " +
+				"pauses; default: the disk",
 		},
 		&cli.StringFlag{
 			Name: "keep",
 			Usage: "how long links are kept, by their own time: `RULES` such as 'app.bsky.graph.*=forever, " +
-				"app.bsky.feed.like=90d, *=30d'; the most specific rule applies; without rules, for ever",
+				"app.bsky.feed.like=90d, *=fit'; fit: as long as --disk allows; the most specific rule applies; default: " +
+				"*=fit with --disk, else *=forever",
 		},
 		&cli.IntFlag{
 			Name:  "cache",
@@ -209,6 +211,11 @@ func storeConfigOf(cmd *cli.Command) (c db.Config, err error) {
 		if err != nil {
 			return c, &usageError{fmt.Errorf("--disk (WEFT_DISK): %w", err)}
 		}
+		c.Keep = c.Keep.WithBudget()
+	}
+	if c.Keep.Fits() && c.Budget == (db.Budget{}) {
+		return c, &usageError{errors.New("--keep: links of a rule with fit are kept as long as a budget of disk space " +
+			"allows, and there is none: add --disk 90%, or write a time such as 90d")}
 	}
 	c.CacheBytes, err = cacheOf(cmd)
 	return c, err

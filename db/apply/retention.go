@@ -19,7 +19,7 @@ import (
 // LoadRetention reads the rows of the table retention, and the sources that they apply to.
 func (s *State) LoadRetention(ctx context.Context, q logrow.Queryer) error {
 	var rows []keep.Row
-	if err := q.SelectContext(ctx, &rows, "SELECT rules, clock_us FROM retention"); err != nil {
+	if err := q.SelectContext(ctx, &rows, "SELECT rules, clock_us, fit_us FROM retention"); err != nil {
 		return fmt.Errorf("read the retention: %w", err)
 	}
 	if err := s.keep.Load(rows); err != nil {

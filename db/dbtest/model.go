@@ -17,15 +17,21 @@ import (
 
 // Model is the index. The zero Model is empty.
 type Model struct {
+	FitUS int64 // horizon of the present rules with the time Fit, in microseconds since 1970; Keep reads it
+
 	accounts map[string]*account
 	nowUS    int64
 	kept     []kept
+	horizons map[db.Source]uint64 // as of the last Keep; nil before it
 }
+
+// Fit is the time of a rule that keeps links as long as a budget allows.
+const Fit = time.Duration(-1)
 
 // kept is rules of retention at a moment.
 type kept struct {
-	rules   map[string]time.Duration // by pattern; 0: for ever
-	clockUS int64
+	rules          map[string]time.Duration // by pattern; 0: for ever; or Fit
+	clockUS, fitUS int64
 }
 
 type account struct {
@@ -177,7 +183,8 @@ func (m *Model) Purge(keep func(did string, source db.Source, target string) boo
 
 // Keep moves the horizons to where rules put them when the log's clock is at a time, and removes what is out then.
 func (m *Model) Keep(rules map[string]time.Duration, clockUS int64) {
-	m.kept = append(m.kept, kept{rules, clockUS})
+	m.kept = append(m.kept, kept{rules, clockUS, m.FitUS})
+	m.horizons = map[db.Source]uint64{}
 	for _, a := range m.accounts {
 		for key, r := range a.records {
 			maps.DeleteFunc(r.links, func(l db.Link, rank uint64) bool {
@@ -192,6 +199,10 @@ func (m *Model) Keep(rules map[string]time.Duration, clockUS int64) {
 
 // Horizon is the newest horizon that a source ever had, in microseconds since 1970; 0: none.
 func (m *Model) Horizon(s db.Source) (us uint64) {
+	if us, ok := m.horizons[s]; ok || m.horizons == nil {
+		return us
+	}
+	defer func() { m.horizons[s] = us }()
 	for _, k := range m.kept {
 		best, keep := -1, time.Duration(0)
 		for pattern, d := range k.rules {
@@ -202,6 +213,10 @@ func (m *Model) Horizon(s db.Source) (us uint64) {
 			}
 		}
 		if keep == 0 {
+			continue
+		}
+		if keep == Fit {
+			us = max(us, uint64(k.fitUS))
 			continue
 		}
 		step := min(max(keep/24, time.Minute), time.Hour).Microseconds()

@@ -50,29 +50,38 @@ const (
 	SampleEntries = 256
 )
 
-// OutShare returns the share of a segment's entries by target that is out, from 0 to 1; 0 where that is not known.
-func (f *File) OutShare(h *keep.Horizons) float64 {
+// Out says how much of a segment is out, by a sample of its entries by target.
+type Out struct {
+	Share float64 // of the segment, from 0 to 1; 0 where it is not known
+	Left  float64 // share that is not out yet, and whose sources have a horizon
+}
+
+// Out returns how much of a segment is out.
+func (f *File) Out(h *keep.Horizons) Out {
 	if h.Newest() <= f.OldestRank && f.OldestRank > 0 {
-		return 0
+		return Out{}
 	}
 	text, err := base64.RawStdEncoding.DecodeString(f.Meta()[Sample])
 	if err != nil {
-		return 0
+		return Out{}
 	}
-	out, all := 0, 0
+	out, left, all := 0, 0, 0
 	for len(text) > 0 {
 		source, n := binary.Uvarint(text)
 		rank, m := binary.Uvarint(text[max(n, 0):])
 		if n <= 0 || m <= 0 {
-			return 0
+			return Out{}
 		}
 		text = text[n+m:]
 		all++
-		if rank < h.Of(source) {
+		switch horizon := h.Of(source); {
+		case rank < horizon:
 			out++
+		case horizon > 0:
+			left++
 		}
 	}
-	return float64(out) / float64(max(all, 1))
+	return Out{float64(out) / float64(max(all, 1)), float64(left) / float64(max(all, 1))}
 }
 
 // ReadManifestRows reads the rows of the segments, oldest first.

@@ -38,11 +38,13 @@ func (h *Horizons) Newest() uint64 {
 	return h.newest
 }
 
-// Row is a row of the table retention: rules, and the log's clock when they moved the horizons last, in microseconds
-// since 1970. The rows of all rules that an index ever had stay, so that no horizon goes back when rules change.
+// Row is a row of the table retention: rules, the log's clock when they moved the horizons last, and the horizon of what
+// they keep as long as the budget allows, both in microseconds since 1970. The rows of all rules that an index ever had
+// stay, so that no horizon goes back when rules change.
 type Row struct {
 	Rules   string
 	ClockUS int64 `db:"clock_us"`
+	FitUS   int64 `db:"fit_us"` // 0: none yet
 }
 
 // Retention makes Horizons of rows and of the names of sources. It is not safe for concurrent use; the Horizons that it
@@ -121,25 +123,52 @@ func (r *Retention) Horizons() *Horizons {
 		return nil
 	}
 	if r.now == nil {
-		h := &Horizons{kinds: r.kinds[:len(r.kinds):len(r.kinds)], at: make([]uint64, len(r.applied))}
-		for kind := range r.applied {
-			h.at[kind] = r.horizon(kind)
-			h.newest = max(h.newest, h.at[kind])
-		}
+		h := r.horizons()
 		h.status = r.status()
 		r.now = h
 	}
 	return r.now
 }
 
+func (r *Retention) horizons() *Horizons {
+	h := &Horizons{kinds: r.kinds[:len(r.kinds):len(r.kinds)], at: make([]uint64, len(r.applied))}
+	for kind := range r.applied {
+		h.at[kind] = r.horizon(kind)
+		h.newest = max(h.newest, h.at[kind])
+	}
+	return h
+}
+
 // horizon returns the horizon of a kind of source: the newest that any rules, present or past, have moved it to.
 func (r *Retention) horizon(kind int) (us uint64) {
 	for i, rule := range r.applied[kind] {
 		if rule >= 0 {
-			us = max(us, r.sets[i].rules.list[rule].horizon(r.sets[i].ClockUS))
+			us = max(us, r.sets[i].rules.list[rule].horizon(r.sets[i].Row))
 		}
 	}
 	return us
+}
+
+// FitUS returns the horizon of what rules keep as long as the budget allows, in microseconds since 1970; 0: none.
+// current is false where the rules have moved no horizon yet, or others did last.
+func (r *Retention) FitUS(rules Rules) (us int64, current bool) {
+	c := r.current()
+	if c == nil || c.Rules != rules.String() {
+		return 0, false
+	}
+	return c.FitUS, true
+}
+
+// Fitted returns the horizons that there would be with another FitUS, without a status; nil: there are none.
+func (r *Retention) Fitted(us int64) *Horizons {
+	current := r.current()
+	if current == nil {
+		return nil
+	}
+	was := current.FitUS
+	current.FitUS = max(was, us)
+	defer func() { current.FitUS = was }()
+	return r.horizons()
 }
 
 // current returns the rules that moved the horizons last; nil: there are none.
@@ -153,21 +182,21 @@ func (r *Retention) current() *set {
 	return c
 }
 
-// Due returns the row that a step of the horizons writes when the log's clock has advanced to a time, in microseconds
-// since 1970. due is false where no rule moves a horizon.
-func (r *Retention) Due(rules Rules, clockUS int64) (row Row, due bool) {
+// Due returns the row that a step of the horizons writes when the log's clock has advanced to a time, and the budget
+// ends links of rules with fit at another, both in microseconds since 1970. due is false where no rule moves a horizon.
+func (r *Retention) Due(rules Rules, clockUS, fitUS int64) (row Row, due bool) {
 	current := r.current()
 	if clockUS <= 0 || current == nil && !rules.Bounded() {
 		return row, false
 	}
-	row = Row{Rules: rules.String(), ClockUS: clockUS}
+	row = Row{rules.String(), clockUS, fitUS}
 	switch {
 	case current == nil:
 	case current.Rules != row.Rules:
 		row.ClockUS = max(clockUS, current.ClockUS+1) // the current rules are those of the newest clock
 	default:
 		due := slices.ContainsFunc(rules.list, func(rule Rule) bool {
-			return rule.horizon(clockUS) > rule.horizon(current.ClockUS)
+			return rule.horizon(row) > rule.horizon(current.Row)
 		})
 		return row, due
 	}
@@ -190,7 +219,7 @@ func (r *Retention) status() []Status {
 	current := r.current()
 	list := make([]Status, len(current.rules.list), len(current.rules.list)+1)
 	for i, rule := range current.rules.list {
-		list[i] = Status{Rule: rule, HorizonUS: int64(rule.horizon(current.ClockUS))}
+		list[i] = Status{Rule: rule, HorizonUS: int64(rule.horizon(current.Row))}
 	}
 	rest := Status{Rule: Rule{Pattern: "*"}}
 	number := slices.IndexFunc(r.sets, func(s set) bool { return s.Rules == current.Rules })

@@ -20,7 +20,8 @@ type Rule struct {
 	// Pattern is a source (app.bsky.feed.like:subject.uri), a collection (app.bsky.feed.like), a group of collections
 	// (app.bsky.feed.*) or * for all.
 	Pattern string
-	Keep    time.Duration // 0: for ever
+	Keep    time.Duration // 0: for ever, or as Fit says
+	Fit     bool          // as long as the budget of disk space allows
 }
 
 // Rules are the rules of --keep, the most specific pattern first: of several that match a source, it applies. The zero
@@ -30,6 +31,8 @@ type Rules struct{ list []Rule }
 const (
 	// forever is the time of a rule without an end.
 	forever = "forever"
+	// fit is the time of a rule that the budget of disk space ends.
+	fit = "fit"
 	// shortest is the shortest time of a rule: a horizon moves in steps of at least a minute.
 	shortest = 5 * time.Minute
 	// longest is the longest time of a rule. It fits a time.Duration, which ends at 292 years.
@@ -44,7 +47,7 @@ const (
 func (r Rules) String() string {
 	parts := make([]string, len(r.list))
 	for i, rule := range r.list {
-		parts[i] = rule.Pattern + "=" + formatKeep(rule.Keep)
+		parts[i] = rule.Pattern + "=" + rule.KeepText()
 	}
 	return strings.Join(parts, ",")
 }
@@ -54,7 +57,22 @@ func (r Rules) List() []Rule { return slices.Clone(r.list) }
 
 // Bounded reports whether some links are not kept for ever.
 func (r Rules) Bounded() bool {
-	return slices.ContainsFunc(r.list, func(rule Rule) bool { return rule.Keep > 0 })
+	return slices.ContainsFunc(r.list, func(rule Rule) bool { return rule.Keep > 0 || rule.Fit })
+}
+
+// Fits reports whether some links are kept as long as a budget allows.
+func (r Rules) Fits() bool {
+	return slices.ContainsFunc(r.list, func(rule Rule) bool { return rule.Fit })
+}
+
+// WithBudget returns the rules of an index that has a budget of disk space: what no rule names is kept as long as it
+// allows.
+func (r Rules) WithBudget() Rules {
+	const rest = "*"
+	if slices.ContainsFunc(r.list, func(rule Rule) bool { return rule.Pattern == rest }) {
+		return r
+	}
+	return Rules{append(slices.Clone(r.list), Rule{Pattern: rest, Fit: true})} // * is the least specific
 }
 
 // match returns the number of the rule that applies to a source; -1: none, its links are kept for ever.
@@ -85,7 +103,8 @@ func (r Rule) specific() int {
 	return len(r.Pattern)
 }
 
-// Parse parses rules: PATTERN=TIME, separated by commas. A time is forever, or a number of h or d such as 36h and 90d.
+// Parse parses rules: PATTERN=TIME, separated by commas. A time is forever, fit, or a number of h or d such as 36h and
+// 90d.
 // An error names the place in the text, counted from 1 in characters. An empty text is the zero Rules.
 func Parse(text string) (Rules, error) {
 	var r Rules
@@ -129,7 +148,12 @@ func parseRule(part string) (r Rule, offset int, err error) {
 		return r, lead, err
 	}
 	offset = len(left) + 1 + len(right) - len(strings.TrimLeft(right, blanks))
-	r.Keep, err = parseKeep(strings.TrimSpace(right))
+	text := strings.TrimSpace(right)
+	if text == fit {
+		r.Fit = true
+		return r, offset, nil
+	}
+	r.Keep, err = parseKeep(text)
 	return r, offset, err
 }
 
@@ -164,11 +188,9 @@ func parseKeep(text string) (time.Duration, error) {
 	case forever:
 		return 0, nil
 	case "":
-		return 0, errors.New("the time is missing: write a number of h or d such as 90d, or forever")
+		return 0, errors.New("the time is missing: write a number of h or d such as 90d, fit or forever")
 	case "all", "always", "never", "ever", "infinite", "unlimited", "Forever", "for ever":
 		return 0, fmt.Errorf("%q is no time: did you mean forever?", text)
-	case "fit":
-		return 0, errors.New(`"fit" needs a budget of disk space, which this weft does not have: write a time such as 90d`)
 	}
 	d, err := time.ParseDuration(text)
 	if days, ok := strings.CutSuffix(text, "d"); ok {
@@ -181,7 +203,7 @@ func parseKeep(text string) (time.Duration, error) {
 		if _, err := strconv.ParseUint(number, 10, 16); err == nil {
 			return 0, fmt.Errorf("%q is no time: did you mean %sd or %sh?", text, number, number)
 		}
-		return 0, fmt.Errorf("%q is no time: write a number of h or d such as 90d, or forever", text)
+		return 0, fmt.Errorf("%q is no time: write a number of h or d such as 90d, fit or forever", text)
 	}
 	if d < shortest || d > longest {
 		return 0, fmt.Errorf("%q is not from %s to %s: longer is forever", text, formatKeep(shortest), formatKeep(longest))
@@ -204,8 +226,13 @@ func formatKeep(d time.Duration) string {
 	return d.String()
 }
 
-// Keep returns the time of a rule as Parse takes it.
-func (r Rule) KeepText() string { return formatKeep(r.Keep) }
+// KeepText returns the time of a rule as Parse takes it.
+func (r Rule) KeepText() string {
+	if r.Fit {
+		return fit
+	}
+	return formatKeep(r.Keep)
+}
 
 const (
 	// longestStep is how far a horizon moves at once: each move has the marks and the distinct counts of long lists
@@ -217,13 +244,29 @@ const (
 	shortestStep = time.Minute
 )
 
-// horizon returns the horizon of a rule's sources when the log's clock is at a time, in microseconds since 1970; 0:
-// none.
-func (r Rule) horizon(clockUS int64) uint64 {
-	if r.Keep == 0 {
+// stepUS is how far the horizon moves at once of links that are kept so long, in microseconds.
+func stepUS(keep time.Duration) int64 {
+	return min(max(keep/stepsPerKeep, shortestStep), longestStep).Microseconds()
+}
+
+// horizon returns the horizon of a rule's sources when its row was written, in microseconds since 1970; 0: none.
+func (r Rule) horizon(row Row) uint64 {
+	switch {
+	case r.Fit:
+		return uint64(row.FitUS)
+	case r.Keep == 0:
 		return 0
 	}
-	step := min(max(r.Keep/stepsPerKeep, shortestStep), longestStep).Microseconds()
-	us := clockUS - r.Keep.Microseconds()
-	return uint64(max(us-us%step, 0))
+	us := row.ClockUS - r.Keep.Microseconds()
+	return uint64(max(us-us%stepUS(r.Keep), 0))
+}
+
+// FitNewest returns the newest horizon that links of a rule with fit have when the log's clock is at a time, in
+// microseconds since 1970: no rule keeps less than five minutes.
+func FitNewest(clockUS int64) int64 { return max(clockUS-shortest.Microseconds(), 0) }
+
+// FitStep returns a horizon of links of a rule with fit, or the next one: they move in steps like those of a time.
+func FitStep(us, clockUS int64) int64 {
+	step := stepUS(time.Duration(clockUS-us) * time.Microsecond)
+	return min((us+step-1)/step*step, FitNewest(clockUS))
 }

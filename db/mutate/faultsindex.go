@@ -74,7 +74,7 @@ var indexFaults = []fault{
 	},
 	{
 		"a merge of segments takes itself for the lowest", "db/compact.go",
-		"first == v.Files.Files[0], fileBytes(files))", "true, fileBytes(files))",
+		"first == v.Files.Files[0], keptBytes(", "true, keptBytes(",
 		"db.TestSealMergePrune",
 	},
 	{
@@ -317,9 +317,24 @@ var indexFaults = []fault{
 	},
 	{
 		"a horizon goes back when rules change", "db/keep/retention.go",
-		"us = max(us, r.sets[i].rules.list[rule].horizon(r.sets[i].ClockUS))",
-		"us = r.sets[i].rules.list[rule].horizon(r.sets[i].ClockUS)",
+		"us = max(us, r.sets[i].rules.list[rule].horizon(r.sets[i].Row))",
+		"us = r.sets[i].rules.list[rule].horizon(r.sets[i].Row)",
 		"db/keep.TestHorizonsNeverGoBack",
+	},
+	{
+		"the horizon of rules with fit goes back", "db/retention.go",
+		"fit_us = max(fit_us, excluded.fit_us)", "fit_us = excluded.fit_us",
+		"db.TestFit",
+	},
+	{
+		"rules with fit are asked for less than a compaction needs", "db/fit.go",
+		"largest + largest/compactionSlack + r.reserve.Load()", "0*largest + r.reserve.Load()",
+		"db.TestFit",
+	},
+	{
+		"a compaction beyond the budget waits", "db/compact.go",
+		"s.overBudget(keptBytes(out, v.Horizons)) || ", "",
+		"db.TestFitCannot",
 	},
 	{
 		"bodies of records that are out stay", "db/outfilter.go",
