@@ -56,9 +56,9 @@ func (s *Store) makeImmutable() {
 		Actors: names.Actors, Collections: names.Collections, Sources: names.Sources,
 	}}
 	fz.row.SetChecksums(v.Sums)
-	for i, stack := range v.Stacks() {
-		fz.runs[i] = stack.Runs[fz.below:len(stack.Runs):len(stack.Runs)]
-		stack.NoCompact = len(stack.Runs)
+	for i, tree := range v.Trees() {
+		fz.runs[i] = tree.Runs[fz.below:len(tree.Runs):len(tree.Runs)]
+		tree.NoCompact = len(tree.Runs)
 	}
 	fz.jobs = s.state.SealedJobs()
 	fz.outRecords = s.outRecords

@@ -216,11 +216,11 @@ func Layers(files []*File) *Snapshot {
 	v := EmptySnapshot()
 	v.Sums.Known = true // of nothing
 	v.Files = &FileSet{Files: files}
-	for i, stack := range v.Stacks() {
+	for i, tree := range v.Trees() {
 		for _, f := range files {
-			stack.Runs = append(stack.Runs, f.Run(RunIDs[i]))
+			tree.Runs = append(tree.Runs, f.Run(RunIDs[i]))
 		}
-		stack.NoCompact = len(files)
+		tree.NoCompact = len(files)
 	}
 	if len(files) > 0 {
 		newest := files[len(files)-1]
@@ -240,18 +240,18 @@ func (c *Core) PublishSnapshot(v *Snapshot) {
 	c.ReleaseFiles(old.Files)
 }
 
-// WithFiles returns the snapshot of these files and of the runs in memory. The lowest drop(i) runs of a stack, with
+// WithFiles returns the snapshot of these files and of the runs in memory. The lowest drop(i) runs of a tree, with
 // those of the old files, are now in the files.
 func (c *Core) WithFiles(old *Snapshot, files []*File, drop func(i int) int) *Snapshot {
 	v := *old
 	v.Files = c.newFileSet(files)
-	for i, stack := range v.Stacks() {
-		runs := make([]lsm.Run, 0, len(files)+len(stack.Runs))
+	for i, tree := range v.Trees() {
+		runs := make([]lsm.Run, 0, len(files)+len(tree.Runs))
 		for _, f := range files {
 			runs = append(runs, f.Run(RunIDs[i]))
 		}
-		stack.NoCompact = len(files) + max(stack.NoCompact-drop(i), 0)
-		stack.Runs = append(runs, stack.Runs[drop(i):]...)
+		tree.NoCompact = len(files) + max(tree.NoCompact-drop(i), 0)
+		tree.Runs = append(runs, tree.Runs[drop(i):]...)
 	}
 	v.Sealed = files[len(files)-1].ToSeq
 	return &v

@@ -287,7 +287,7 @@ func (m *firstMarks) find(l List, at []byte) (e markedEntry, marked bool, err er
 		if i >= int64(p.run.Len()) {
 			continue
 		}
-		found, err := p.run.Picker().Key(i)
+		found, err := p.run.EntryReader().Key(i)
 		if err != nil {
 			return e, false, err
 		}

@@ -37,7 +37,7 @@ const (
 	RunNames   = 3
 )
 
-// RunIDs are the ids in the order of Snapshot.stacks.
+// RunIDs are the ids in the order of Snapshot.Trees.
 var RunIDs = [3]int{RunTargets, RunRecords, RunNames}
 
 // namesBlock is the size of a block of names. DIDs are random: small blocks compress them as well as large ones, and a

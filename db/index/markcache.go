@@ -37,8 +37,8 @@ func (l List) marks(ctx context.Context, cache *segment.Cache) (*firstMarks, err
 // segments returns the list as the segments have it, without what is in memory.
 func (l List) segments() List {
 	v := *l.v
-	for _, stack := range v.Stacks() {
-		stack.Runs = stack.Runs[:len(v.Files.Files)]
+	for _, tree := range v.Trees() {
+		tree.Runs = tree.Runs[:len(v.Files.Files)]
 	}
 	l.v = &v
 	return l

@@ -20,7 +20,7 @@ type markWalk struct {
 type markHead struct {
 	markedEntry
 	start   int64
-	picker  lsm.Picker
+	reader  lsm.EntryReader
 	numbers roaring.IntPeekable
 }
 
@@ -36,7 +36,7 @@ func (m *firstMarks) walkParts(l List, n int, after []byte) (*markWalk, error) {
 		if p.first.IsEmpty() {
 			continue
 		}
-		h := markHead{markedEntry: markedEntry{part: part}, start: p.start, picker: p.run.Picker()}
+		h := markHead{markedEntry: markedEntry{part: part}, start: p.start, reader: p.run.EntryReader()}
 		h.numbers = p.first.Iterator()
 		if after != nil {
 			// No key lies between a key and the same with a zero.
@@ -63,7 +63,7 @@ func (h *markHead) next(prefix int) (more bool, err error) {
 		return false, nil
 	}
 	h.number = h.numbers.Next()
-	key, err := h.picker.Key(h.start + int64(h.number))
+	key, err := h.reader.Key(h.start + int64(h.number))
 	if err != nil {
 		return false, err
 	}

@@ -17,7 +17,7 @@ type Snapshot struct {
 	Seq     uint64           // the newest log row in it
 	Sealed  uint64           // the newest log row in the files
 	Sums    logrow.Checksums // as of seq, and of the names that there are
-	Files   *FileSet         // the segments at the bottom of each stack
+	Files   *FileSet         // the segments at the bottom of each tree
 
 	Hiding    map[uint64]struct{} // accounts that are being hidden: their links are no longer listed; never changed
 	Jobs      int                 // changes of status under way
@@ -31,8 +31,8 @@ type Snapshot struct {
 	BodiesSince uint64 // bodies of log rows up to here are out of date
 }
 
-// Stacks returns the three trees, in the order of RunIDs.
-func (v *Snapshot) Stacks() [3]*lsm.Tree { return [3]*lsm.Tree{&v.Targets, &v.Records, &v.Names} }
+// Trees returns the three trees, in the order of RunIDs.
+func (v *Snapshot) Trees() [3]*lsm.Tree { return [3]*lsm.Tree{&v.Targets, &v.Records, &v.Names} }
 
 // EmptySnapshot returns the snapshot of an empty index.
 func EmptySnapshot() *Snapshot {
@@ -55,8 +55,8 @@ func (v *Snapshot) ID(name []byte) (id uint64, ok bool, err error) {
 
 // MutableBytes returns the memory of the runs that are not being sealed.
 func (v *Snapshot) MutableBytes() (bytes int) {
-	for _, stack := range v.Stacks() {
-		for _, r := range stack.Runs[stack.NoCompact:] {
+	for _, tree := range v.Trees() {
+		for _, r := range tree.Runs[tree.NoCompact:] {
 			bytes += r.Memory()
 		}
 	}

@@ -68,14 +68,14 @@ func (r *MemRun) Iterate(from, to []byte, reverse bool) (Iterator, error) {
 // Below implements Run.
 func (r *MemRun) Below(key []byte) (int64, error) { return int64(r.block.Search(key)), nil }
 
-// Picker implements Run.
-func (r *MemRun) Picker() Picker { return blockPicker{&r.block} }
+// EntryReader implements Run.
+func (r *MemRun) EntryReader() EntryReader { return blockEntryReader{&r.block} }
 
-// blockPicker is a Picker over a block.
-type blockPicker struct{ block *Block }
+// blockEntryReader is an EntryReader over a block.
+type blockEntryReader struct{ block *Block }
 
-// Key implements Picker.
-func (p blockPicker) Key(i int64) ([]byte, error) { return p.block.Key(int(i)), nil }
+// Key implements EntryReader.
+func (r blockEntryReader) Key(i int64) ([]byte, error) { return r.block.Key(int(i)), nil }
 
 // Builder builds a MemRun from entries in key order.
 type Builder struct {

@@ -36,13 +36,13 @@ type Run interface {
 	Iterate(from, to []byte, reverse bool) (Iterator, error)
 	// Below returns the number of entries whose key is below key.
 	Below(key []byte) (int64, error)
-	// Picker returns a reader of single entries.
-	Picker() Picker
+	// EntryReader returns a reader of single entries.
+	EntryReader() EntryReader
 }
 
-// Picker reads entries of a run by their number, which is the number of entries before them. It is fastest for
+// EntryReader reads entries of a run by their number, which is the number of entries before them. It is fastest for
 // ascending numbers. It is not safe for concurrent use.
-type Picker interface {
+type EntryReader interface {
 	// Key returns the key of entry i. It stays valid as long as it is referenced.
 	Key(i int64) ([]byte, error)
 }

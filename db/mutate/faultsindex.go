@@ -79,12 +79,12 @@ var indexFaults = []fault{
 	},
 	{
 		"runs that are being sealed are merged with newer ones", "db/seal.go",
-		"stack.NoCompact = len(stack.Runs)", "stack.NoCompact = fz.below",
+		"tree.NoCompact = len(tree.Runs)", "tree.NoCompact = fz.below",
 		"db.TestSealMergePrune",
 	},
 	{
 		"a merge of segments lets go of the runs that are being sealed", "db/index/files.go",
-		"stack.NoCompact = len(files) + max(stack.NoCompact-drop(i), 0)", "stack.NoCompact = len(files)",
+		"tree.NoCompact = len(files) + max(tree.NoCompact-drop(i), 0)", "tree.NoCompact = len(files)",
 		"db.TestFrozenOutlivesMerge",
 	},
 	{

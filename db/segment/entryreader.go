@@ -24,42 +24,42 @@ func (r *Run) Below(key []byte) (int64, error) {
 	return h.entries + int64(it.i), nil
 }
 
-// Picker implements lsm.Run.
-func (r *Run) Picker() lsm.Picker { return &picker{run: r} }
+// EntryReader implements lsm.Run.
+func (r *Run) EntryReader() lsm.EntryReader { return &entryReader{run: r} }
 
-// picker reads entries of a run by their number. It keeps the current block.
-type picker struct {
+// entryReader reads entries of a run by their number. It keeps the current block.
+type entryReader struct {
 	run    *Run
 	handle blockHandle // of the current block
 	it     columnIterator
 }
 
-// Key implements lsm.Picker.
-func (p *picker) Key(i int64) ([]byte, error) {
-	at := i - p.handle.entries
-	if p.it.c == nil || at < 0 || at >= int64(p.it.c.n) {
-		h, err := p.run.blockOfEntry(i)
+// Key implements lsm.EntryReader.
+func (r *entryReader) Key(i int64) ([]byte, error) {
+	at := i - r.handle.entries
+	if r.it.c == nil || at < 0 || at >= int64(r.it.c.n) {
+		h, err := r.run.blockOfEntry(i)
 		if err != nil {
 			return nil, err
 		}
-		block, err := p.run.dataBlock(h.id)
+		block, err := r.run.dataBlock(h.id)
 		if err != nil {
 			return nil, err
 		}
-		p.handle = h
-		p.it = columnIterator{c: block}
+		r.handle = h
+		r.it = columnIterator{c: block}
 		at = i - h.entries
 	}
-	if at < 0 || at >= int64(p.it.c.n) {
-		return nil, p.run.readError(tableBlocks, p.handle.id, fmt.Errorf("%w: it has no entry %d", errDamaged, at))
+	if at < 0 || at >= int64(r.it.c.n) {
+		return nil, r.run.readError(tableBlocks, r.handle.id, fmt.Errorf("%w: it has no entry %d", errDamaged, at))
 	}
-	if at < int64(p.it.i) {
-		p.it = columnIterator{c: p.it.c}
+	if at < int64(r.it.i) {
+		r.it = columnIterator{c: r.it.c}
 	}
-	for int64(p.it.i) <= at {
-		_, _ = p.it.Next()
+	for int64(r.it.i) <= at {
+		_, _ = r.it.Next()
 	}
-	return p.it.key, nil
+	return r.it.key, nil
 }
 
 // blockOfEntry returns the data block that has entry i of the run. It reads the index blocks through the cache. The run

@@ -186,8 +186,8 @@ func (s *Store) rebuildSegment(ctx context.Context, row index.ManifestRow, below
 			part.NamesChecksum = row.NamesChecksum
 		}
 		var runs [3][]lsm.Run
-		for i, stack := range v.Stacks() {
-			runs[i] = stack.Runs[len(files):]
+		for i, tree := range v.Trees() {
+			runs[i] = tree.Runs[len(files):]
 		}
 		f, _, err := s.writeSegment(part, runs, len(files) == 0, 0)
 		if err != nil {
