@@ -15,7 +15,7 @@ type Plan struct {
 	Segments int
 	Bytes    int64 // to fetch; for a slice an upper bound
 	Events   int64 // in these bytes
-	Links    int64 // of the events, about
+	Links    int64 // of the events; approximate
 	Sliced   bool  // only blocks that may have events of the slice are fetched
 }
 
@@ -103,7 +103,7 @@ func (p *Plan) addSlice(
 // blockEvents is the number of events in a block of the archive.
 const blockEvents = 4096
 
-// addPlanned adds a segment of a plan, or those of its blocks that the plan names.
+// addPlanned adds a segment of a plan, or only the blocks of it that the plan names.
 func (p *Plan) addPlanned(s *upstream.PlannedSegment, l *upstream.SegmentInfo) {
 	p.Segments++
 	if l == nil || l.EventCount == 0 {
@@ -121,7 +121,7 @@ func (p *Plan) addPlanned(s *upstream.PlannedSegment, l *upstream.SegmentInfo) {
 	p.Bytes += int64(float64(l.SizeBytes) * float64(events) / float64(l.EventCount))
 }
 
-// Duration returns how long the backfill takes at a rate of events.
+// Duration returns the time that the backfill takes at a rate of events.
 func (p Plan) Duration(perSecond float64) time.Duration {
 	return time.Duration(float64(p.Events) / perSecond * float64(time.Second))
 }

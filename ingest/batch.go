@@ -15,7 +15,7 @@ type batch struct {
 	db.Batch
 	bodies bool // keep the content of records with links
 
-	seen     int // events, also those outside the slice
+	seen     int // events, including those outside the slice
 	bodiless int // records whose content can't be converted from JSON
 	links    []db.Link
 	text     arena
@@ -29,10 +29,11 @@ const (
 	eventCost = 256
 )
 
-// cost returns the memory that the batch takes until it is committed, in bytes, about.
+// cost returns the approximate memory that the batch takes until it is committed, in bytes.
 func (b *batch) cost() int { return b.text.size + linkCost*len(b.links) + eventCost*len(b.Events) }
 
-// keepLinks is the capacity for links that a batch keeps: as many as batchBytes allow. A single record may have more.
+// keepLinks is the largest capacity for links that a batch keeps for reuse: batchBytes allow no more links. A single
+// record may have more.
 const keepLinks = batchBytes / linkCost
 
 func (b *batch) reset() {
@@ -46,7 +47,7 @@ func (b *batch) reset() {
 	b.text.reset()
 }
 
-// add copies an event if it is in a slice. Its error is that of a record that can't be read.
+// add copies an event if it is in a slice. It returns an error if the record can't be read.
 func (b *batch) add(e *upstream.Event, x *extract.Extractor, s *Slice) (err error) {
 	b.seen++
 	b.Seq = e.Pos
@@ -65,7 +66,8 @@ func (b *batch) add(e *upstream.Event, x *extract.Extractor, s *Slice) (err erro
 		Rev:        b.text.copy(e.Rev),
 	}
 	if e.Op == db.OpCreate || e.Op == db.OpUpdate {
-		// A record that can't be read has no links, and replaces those of its version before.
+		// A record that can't be read counts as a record without links, so that the links of its earlier version are
+		// removed.
 		out.Links, err = b.addLinks(e, x, s)
 		if b.bodies && len(out.Links) > 0 {
 			b.addBody(&out, e)
@@ -93,7 +95,7 @@ func (b *batch) addLinks(e *upstream.Event, x *extract.Extractor, s *Slice) (add
 		if !s.keepsLink(e.Collection, text(l.Path), text(l.Target)) {
 			continue
 		}
-		// Links of one path share its memory in the extractor.
+		// The extractor returns the same memory for the path of adjacent links.
 		if unsafe.SliceData(l.Path) != unsafe.SliceData(from) || len(l.Path) != len(from) {
 			from = l.Path
 			path = b.text.copyBytes(l.Path)
@@ -103,7 +105,7 @@ func (b *batch) addLinks(e *upstream.Event, x *extract.Extractor, s *Slice) (add
 	return b.links[first:len(b.links):len(b.links)], err
 }
 
-// text returns b as a string without a copy, valid as long as b is.
+// text returns b as a string without a copy. The string is valid as long as b is.
 func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // addBody copies the content of a record, as DAG-CBOR.

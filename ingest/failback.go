@@ -36,8 +36,8 @@ func (in *Ingest) failback(ctx context.Context, current *host, cancel context.Ca
 	}
 }
 
-// isHealthy asks a preferred host for its next event, which must be at most failbackLag older than our newest. A host
-// without one is healthy if the current host has none either.
+// isHealthy asks a preferred host for its next event, and reports whether it is at most failbackLag older than the
+// newest event received. A host without a next event is healthy if the current host has none either.
 func (in *Ingest) isHealthy(ctx context.Context, preferred, current *host) bool {
 	before := in.received.Load()
 	tip, found, err := in.tip(ctx, preferred)

@@ -9,7 +9,8 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// maxTries is how many sessions end at an event that the server can't deliver. Then the event is skipped, as a gap.
+// maxTries is the number of sessions that end at an event that the server can't deliver. After them weft skips the
+// event and records a gap.
 const maxTries = 3
 
 // follow reads the live stream until it ends.
@@ -125,7 +126,7 @@ func (in *Ingest) endGap(h *host, e *upstream.Event) error {
 	return nil
 }
 
-// addEvent adds an event to a batch. Its error ends the session: the host's sequence was reset.
+// addEvent adds an event to a batch. It returns an error, which ends the session, if the host's sequence was reset.
 func (in *Ingest) addEvent(b *batch, h *host, e *upstream.Event, p *startPoint) error {
 	if p.isReset(e.Pos, e.TimeUS) {
 		return errReset
@@ -146,7 +147,7 @@ func (in *Ingest) addEvent(b *batch, h *host, e *upstream.Event, p *startPoint) 
 	return nil
 }
 
-// put adds an event to a batch and counts what can't be read. An extractor has one caller at a time.
+// put adds an event to a batch and counts unreadable records. An extractor has one caller at a time.
 func (in *Ingest) put(b *batch, e *upstream.Event, x *extractor) {
 	err := b.add(e, x.Extractor, in.cfg.Slice)
 	if err != nil {

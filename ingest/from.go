@@ -41,7 +41,8 @@ func ParseFrom(s string) (From, error) {
 	return From{}, fmt.Errorf("%q is not now, start, a sequence number or a time such as 2026-07-01T00:00:00Z", s)
 }
 
-// resolve returns the sequence number after which to begin in the archive, or live for a begin at the tip.
+// resolve returns the sequence number after which the archive is read. live means that the index begins at the tip
+// instead.
 func (f From) resolve(ctx context.Context, a *upstream.Archive) (after uint64, live bool, err error) {
 	switch {
 	case f.Start:

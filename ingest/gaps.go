@@ -27,7 +27,7 @@ func newGapFiller(in *Ingest) *gapfill.Filler {
 	})
 }
 
-// gapPipeline shows an Ingest to its gap filler.
+// gapPipeline implements gapfill.Pipeline.
 type gapPipeline struct {
 	*Ingest
 	extract *extractor // of KeepsLinks
@@ -35,8 +35,8 @@ type gapPipeline struct {
 
 func (p *gapPipeline) Keeps(e *upstream.Event) bool { return p.cfg.Slice.keeps(e) }
 
-// KeepsLinks finds the links of an event's record in the slice. Without subjects, most records have some, and it
-// doesn't look.
+// KeepsLinks implements gapfill.Pipeline. It reads the record only if the slice has subjects: without subjects, most
+// records have links in the slice.
 func (p *gapPipeline) KeepsLinks(e *upstream.Event) bool {
 	s := p.cfg.Slice
 	if s == nil || s.subjects == nil {
@@ -45,7 +45,7 @@ func (p *gapPipeline) KeepsLinks(e *upstream.Event) bool {
 	if e.Op == db.OpDelete {
 		return false
 	}
-	links, _ := linksOf(e, p.extract.Extractor) // the pass that adds the event counts what can't be read
+	links, _ := linksOf(e, p.extract.Extractor) // the pass that adds the event counts unreadable records
 	return slices.ContainsFunc(links, func(l extract.Link) bool {
 		return s.keepsLink(e.Collection, text(l.Path), text(l.Target))
 	})

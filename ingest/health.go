@@ -8,11 +8,11 @@ import (
 	"weft.dev/weft/humanize"
 )
 
-// stuckAfter is how long events may wait without a commit before the index counts as not ready. A commit takes
+// stuckAfter is the time that events may wait without a commit before the index is not ready. A commit takes
 // milliseconds, and some seconds if it waits for a slow disk.
 const stuckAfter = time.Minute
 
-// stuck returns how long events have waited without a commit, and 0 below stuckAfter.
+// stuck returns the time that events have waited without a commit, or 0 below stuckAfter.
 func (in *Ingest) stuck() time.Duration {
 	since := in.queue.waiting()
 	if since.IsZero() {
@@ -31,8 +31,8 @@ func stuckText(d time.Duration) string {
 		humanize.Duration(d))
 }
 
-// watchCommits restarts the wait of stuck with each commit of the store until ctx ends. A batch that changes much takes
-// minutes, and commits in parts.
+// watchCommits restarts the wait of stuck with each commit of the store until ctx ends. A batch with many changes takes
+// minutes, and is committed in parts.
 func (in *Ingest) watchCommits(ctx context.Context) error {
 	for {
 		select {

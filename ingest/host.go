@@ -28,7 +28,7 @@ type host struct {
 
 	stopgap error // why v1 is followed for now; nil: v2 is followed, or the host speaks only v1
 
-	askedUS atomic.Int64 // up to where the index was when the host had no more events
+	askedUS atomic.Int64 // the time up to which the index was complete when the host had no more events
 }
 
 // beginSession resets the state of a session.
@@ -38,8 +38,8 @@ func (h *host) beginSession(stopgap error) {
 	h.stopgap = stopgap
 }
 
-// adjustRewind shortens the rewind if the session ended before it reached any: a shorter rewind may reach
-// them before the stream ends again.
+// adjustRewind shortens the rewind if the session ended before it reached new events: after a shorter rewind, the next
+// session may reach them before it ends.
 func (h *host) adjustRewind(limit uint64) {
 	if h.high == h.begun {
 		h.rewind /= 8
@@ -58,15 +58,15 @@ func (in *Ingest) hostOf(up *upstream.Host) *host {
 	return nil
 }
 
-// probe finds out what a host speaks.
+// probe asks a host for its protocol.
 func (in *Ingest) probe(ctx context.Context, h *host) (upstream.Protocol, error) {
 	return h.Probe(ctx, in.wasV2(h))
 }
 
-// wasV2 reports whether a host spoke v2 when the index last had events of it.
+// wasV2 reports whether a host spoke v2 when the index last received events from it.
 func (in *Ingest) wasV2(h *host) bool { return in.cfg.Store.UpstreamKind(h.URL) == upstream.KindV2 }
 
-// tip waits for a host's next event, of all its events: the next event of a slice may be hours away. found is false if
+// tip waits for a host's next event. It sends no filter: the next event of a slice may be hours away. found is false if
 // none comes within half of Config.Silence.
 func (in *Ingest) tip(ctx context.Context, h *host) (e upstream.Event, found bool, err error) {
 	return in.firstEvent(ctx, h, 0)
@@ -83,6 +83,6 @@ func (in *Ingest) firstEvent(ctx context.Context, h *host, cursor uint64) (e ups
 	return h.FirstEvent(ctx, in.wasV2(h), cursor)
 }
 
-// sameEvent reports whether the times of two events at one position are those of one event. Servers write six digits of
-// a second, and some three.
+// sameEvent reports whether two events at one position are the same event, by their times. Most servers write times to
+// the microsecond, some to the millisecond.
 func sameEvent(aUS, bUS int64) bool { return max(aUS-bUS, bUS-aUS) < time.Millisecond.Microseconds() }

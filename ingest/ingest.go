@@ -1,5 +1,5 @@
 // Package ingest follows an upstream: it reads events, finds the links in their records and gives them to the store in
-// batches. All input from upstream is untrusted: what can't be read is counted and ignored, and never stops the stream.
+// batches. All input from upstream is untrusted: unreadable input is counted and ignored, and never stops the stream.
 package ingest
 
 import (
@@ -26,7 +26,7 @@ import (
 // Store is the index that ingest writes to. A host is the URL of an upstream.
 type Store interface {
 	gapfill.Store
-	// Apply commits a batch and its cursor, in parts if it changes much.
+	// Apply commits a batch and its cursor. It commits a batch with many changes in parts.
 	Apply(db.Batch) (apply.Counts, error)
 	// Commits returns a channel that is closed at the next commit.
 	Commits() <-chan struct{}
@@ -36,15 +36,15 @@ type Store interface {
 	LastFollowed() string
 	// UpstreamKind returns the protocol of a host in its last session; empty: there was none.
 	UpstreamKind(host string) string
-	// Followed returns until when a host was followed.
+	// Followed returns the time up to which a host was followed.
 	Followed(host string) db.Followed
-	// SetFollowed notes until when a host was followed, and that it is the host of the last session.
+	// SetFollowed stores the time up to which a host was followed, and that it is the host of the last session.
 	SetFollowed(host, kind string, until db.Followed) error
-	// Resyncing reports whether a resync that the host has begun isn't complete.
+	// Resyncing reports whether the host has begun a resync that isn't complete.
 	Resyncing(host string) bool
 	// ResetCursor moves the cursor of a host that has lost later events; 0 forgets it.
 	ResetCursor(host string, seq uint64) error
-	// AddGap notes missing events.
+	// AddGap records missing events.
 	AddGap(db.Gap) error
 }
 
@@ -58,7 +58,7 @@ type Config struct {
 	BatchEvents int                   // events of a commit; 0: 1,000
 	BatchAge    time.Duration         // the longest wait of an event for others; 0: 200 ms
 	Silence     time.Duration         // without an event or an answer to a ping, before a session ends; 0: 30 s
-	Failback    time.Duration         // for which a preferred host must be healthy before a failback, about; 0: 2 min
+	Failback    time.Duration         // a preferred host is healthy for about this long before a failback; 0: 2 min
 	Fill        time.Duration         // between two checks for open gaps; 0: 1 min
 	FillRecords int                   // records of a gap that are filled at a time, 45 bytes each; 0: 3,000,000
 	Rewind      uint64                // events to go back when a session resumes; 0: 8,192
@@ -155,8 +155,8 @@ func (in *Ingest) SetSlice(s *Slice) {
 	in.gaps = newGapFiller(in)
 }
 
-// Run follows the upstreams until ctx ends. Then it commits the events received and returns nil. Its error is the
-// store's. Run may be called again after it has returned nil.
+// Run follows the upstreams until ctx ends. Then it commits the events received and returns nil. It returns an error if
+// the store fails. Run may be called again after it has returned nil.
 func (in *Ingest) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	// Events are queued until the sessions have ended. The last commit comes after them: the next Run may have another
@@ -193,7 +193,7 @@ func (in *Ingest) named(name string, do func()) func() {
 // commit gives batches to the store until ctx and then sessions have ended, and the queue is empty.
 func (in *Ingest) commit(ctx, sessions context.Context) error {
 	for {
-		ended := sessions.Err() != nil // before the look at the queue
+		ended := sessions.Err() != nil // read before the queue, so that no event is left in it
 		b := in.queue.take(ctx)
 		if b == nil {
 			if ended {
@@ -214,7 +214,7 @@ func (in *Ingest) commit(ctx, sessions context.Context) error {
 	}
 }
 
-// apply commits a batch and gives it back to the queue.
+// apply commits a batch and returns it to the queue.
 func (in *Ingest) apply(b *batch) error {
 	start := in.cfg.Now()
 	timeUS := b.TimeUS
@@ -236,7 +236,7 @@ func (in *Ingest) apply(b *batch) error {
 	return nil
 }
 
-// Ready returns nil while an upstream is followed and its events are committed, and else the reason.
+// Ready returns nil while an upstream is followed and its events are committed. Otherwise it returns the reason.
 func (in *Ingest) Ready() error {
 	st := in.state.Load()
 	if !st.Connected {
@@ -266,15 +266,15 @@ func (in *Ingest) Received() uint64 { return in.received.Load() }
 // Seen returns the position of the newest event received, committed or not.
 func (in *Ingest) Seen() uint64 { return in.seenSeq.Load() }
 
-// Lag returns how far the index is behind the upstream: the age of the newest event committed. If a quiet stream is
-// followed and no event waits, it is the time since the upstream had no more events. 0: no event yet.
+// Lag returns the time by which the index is behind the upstream: the age of the newest event committed. If a quiet
+// stream is followed and no event waits, it is the time since the upstream had no more events. 0: no event yet.
 func (in *Ingest) Lag() time.Duration {
 	lag, _ := in.lagSince(max(in.seenUS.Load(), in.liveness.completeAt.Load()))
 	return lag
 }
 
-// lagSince returns how far the index is behind the upstream when the newest event received has the time us; false: us
-// is 0, and there was none.
+// lagSince returns the time by which the index is behind the upstream when the newest event received has the time us.
+// It returns false if us is 0: no event was received.
 func (in *Ingest) lagSince(us int64) (time.Duration, bool) {
 	if us == 0 {
 		return 0, false
@@ -282,8 +282,8 @@ func (in *Ingest) lagSince(us int64) (time.Duration, bool) {
 	return max(in.cfg.Now().Sub(time.UnixMicro(in.shownUS(us))), 0), true
 }
 
-// Current returns nil while the index is at most maxLag behind the upstream, and else the reason. Before the first
-// event since the start, the newest one of the index counts.
+// Current returns nil while the index is at most maxLag behind the upstream. Otherwise it returns the reason. Before
+// the first event since the start, it measures from the newest event of the index.
 func (in *Ingest) Current(maxLag time.Duration) error {
 	us := max(in.seenUS.Load(), in.liveness.completeAt.Load())
 	if us == 0 {

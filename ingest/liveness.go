@@ -14,12 +14,12 @@ type liveness struct {
 	conn       atomic.Pointer[upstream.Live] // the stream that is read; nil: none
 	aliveAt    atomic.Int64                  // when the newest event or other sign of life came, by our clock
 	pongAt     atomic.Int64                  // when the newest answered ping was sent
-	completeAt atomic.Int64                  // all events that the upstream had then have come, by our clock; 0: not known
-	followedUS atomic.Int64                  // completeAt by the upstream's clock; 0: not known
-	clockUS    atomic.Int64                  // the upstream's clock less ours, as events show it; noClock: not known
+	completeAt atomic.Int64                  // all events that the upstream had at this time have come, by our clock; 0: unknown
+	followedUS atomic.Int64                  // completeAt by the upstream's clock; 0: unknown
+	clockUS    atomic.Int64                  // the upstream's clock minus ours, from times of events; noClock: unknown
 	checked    atomic.Bool                   // no event is missing before the stream's start, or the gap is recorded
 	filtered   atomic.Bool                   // the stream has a filter
-	lively     atomic.Bool                   // the stream has had events all the time of late
+	lively     atomic.Bool                   // the stream has had events in every recent tick
 	probing    atomic.Bool                   // a comparison with the tip is under way
 	pinging    atomic.Bool
 }
@@ -40,8 +40,8 @@ func (l *liveness) reset(now time.Time, until db.Followed, hasEvents, filtered b
 	}
 }
 
-// eventCame notes an event and its time. A clock that is ahead of ours counts as ours: one event with a time in the
-// future must not move it.
+// eventCame notes an event and its time. It takes the time of an event in the future as our time: a single such event
+// must not move the upstream's clock.
 func (l *liveness) eventCame(timeUS int64, now time.Time) {
 	at := now.UnixMicro()
 	l.aliveAt.Store(at)
@@ -56,14 +56,14 @@ func (l *liveness) idle(now time.Time) time.Duration {
 	return now.Sub(time.UnixMicro(max(l.aliveAt.Load(), l.pongAt.Load())))
 }
 
-// quiet returns the time since the newest event.
+// quiet returns the time since the newest event came.
 func (l *liveness) quiet(now time.Time) time.Duration {
 	return now.Sub(time.UnixMicro(l.aliveAt.Load()))
 }
 
 // noteComplete notes that all events have come that the upstream had when it answered the newest ping. It waits until
-// the stream is quiet for half of silence, so that a server's answer doesn't overtake events that it has yet to send.
-// While events come, their times show how far the stream is.
+// the stream is quiet for half of silence: a server may answer a ping before it has sent all its events. While events
+// come, their times show the position of the stream.
 func (l *liveness) noteComplete(quiet, silence time.Duration) {
 	at := l.pongAt.Load()
 	if !l.checked.Load() || quiet < silence/2 || at <= l.aliveAt.Load() {
@@ -79,7 +79,7 @@ func (l *liveness) noteComplete(quiet, silence time.Duration) {
 	l.followedUS.Store(at)
 }
 
-// followed returns until when the host was followed, by its clock.
+// followed returns the time up to which the host was followed, by its clock.
 func (l *liveness) followed() db.Followed {
 	f := db.Followed{UntilUS: l.followedUS.Load(), ClockUS: l.clockUS.Load()}
 	if f.ClockUS == noClock {

@@ -124,7 +124,7 @@ func (m *metrics) countOutcomes(a apply.Counts) {
 	}
 }
 
-// extracted counts the drops of an extractor since the last call. Its caller is the one that extracts.
+// extracted counts the drops of an extractor since the last call. The goroutine of the extractor calls it.
 func (m *metrics) extracted(x *extractor) {
 	d := x.Dropped()
 	if d == x.last {
@@ -149,7 +149,7 @@ func (m *metrics) countDropped(d extract.Dropped) {
 	}
 }
 
-// bounded logs each kind of message at most once in logEvery: messages about upstream input must not fill a disk.
+// bounded logs each kind of message at most once per logEvery: messages about upstream input must not fill a disk.
 type bounded struct {
 	logger *slog.Logger
 	now    func() time.Time
@@ -159,7 +159,7 @@ type bounded struct {
 	silent map[string]int
 }
 
-// logEvery bounds the log to a few thousand lines a day.
+// logEvery bounds these messages to a few thousand lines a day.
 const logEvery = 10 * time.Second
 
 func newBounded(logger *slog.Logger, now func() time.Time) *bounded {

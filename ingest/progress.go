@@ -10,10 +10,11 @@ import (
 )
 
 const (
-	// rateSeconds is the span that the rate of a replay is measured over: blocks come some in a second, and a session
-	// without any for half a minute ends.
+	// rateSeconds is the span over which the rate of a replay is measured. Several blocks come in a second, and a
+	// session without any for half a minute ends.
 	rateSeconds = 15
-	// stalledAfter is how long an archive may send nothing before weft says that it waits. A request takes a second.
+	// stalledAfter is the time without data from an archive after which weft reports that it waits. A request takes a
+	// second.
 	stalledAfter = 5 * time.Second
 )
 
@@ -21,12 +22,12 @@ const (
 type progress struct {
 	mu     sync.Mutex
 	p      wire.Replay        // without Rate, ETA and Waiting
-	came   [rateSeconds]int64 // events of each of the last seconds, by the second modulo rateSeconds
-	second int64              // the newest of them, since 1970
-	heard  time.Time          // when the archive last sent something, or weft last had room again for its events
+	came   [rateSeconds]int64 // events of each recent second, by the second modulo rateSeconds
+	second int64              // the newest second, since 1970
+	heard  time.Time          // when the archive last sent data, or weft last had room for its events
 }
 
-// get returns the progress at a time. isBusy reports whether weft is too busy to read.
+// get returns the progress at a time. isBusy means that weft is too busy to read.
 func (p *progress) get(now time.Time, isBusy bool) wire.Replay {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -45,7 +46,7 @@ func (p *progress) get(now time.Time, isBusy bool) wire.Replay {
 	return r
 }
 
-// rate returns the events per second of the last rateSeconds, the present second included, or since the start.
+// rate returns the events per second over the last rateSeconds, including the present second, or since the start.
 func (p *progress) rate(now time.Time) float64 {
 	events := int64(0)
 	for second := max(p.second, now.Unix()) - rateSeconds + 1; second <= p.second; second++ {
@@ -108,7 +109,7 @@ func (p *progress) fetched(bytes int, now time.Time) {
 	p.heard = now
 }
 
-// pushed notes that weft has taken events of the archive, for which it may have been too busy until now.
+// pushed notes that weft has taken events of the archive. It may have been too busy for them before.
 func (p *progress) pushed(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -133,7 +134,7 @@ func (p *progress) end() {
 	p.p = wire.Replay{}
 }
 
-// Progress returns the progress of the replay that is under way; zero: none is.
+// Progress returns the progress of the current replay; zero: no replay is under way.
 func (in *Ingest) Progress() wire.Replay { return in.progressAt(in.cfg.Now()) }
 
 func (in *Ingest) progressAt(now time.Time) wire.Replay {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// queue is between the reader of the upstream and the writer of the store. The reader fills one batch while the writer
-// commits another. A reader that is far ahead waits, and stops reading from the upstream.
+// queue holds events between the reader of the upstream and the writer of the store. The reader fills one batch while
+// the writer commits another. A reader that is far ahead waits, and stops reading from the upstream.
 type queue struct {
 	size int           // events that make a batch ready at once
 	age  time.Duration // the longest wait of a batch's first event
@@ -29,12 +29,12 @@ type queue struct {
 	since time.Time // of the last commit while events wait; zero: no event is queued or being committed
 }
 
-// ahead is how many batches' worth of events the reader may queue during a commit. Large commits are the cheapest, and
-// a stall of a second must not stop the reader at once.
+// ahead is the number of full batches of events that the reader may queue during a commit. Large commits are the
+// cheapest, and a stall of a second must not stop the reader at once.
 const ahead = 4
 
 // batchBytes is the memory at which a batch is full; the reader waits at ahead times as much. 1,000 events commonly
-// take 1.5 MB, and those of the largest records would take gigabytes.
+// take 1.5 MB; 1,000 of the largest records would take gigabytes.
 const batchBytes = 4 << 20
 
 func newQueue(size int, age time.Duration) *queue {
@@ -61,7 +61,7 @@ func (q *queue) follow(host, kind string) {
 	q.kind = kind
 }
 
-// push queues a full batch, once there is room. The queue owns it then.
+// push waits for room and queues a full batch. The queue then owns the batch.
 func (q *queue) push(ctx context.Context, b *batch) error {
 	hasRoom := func() bool { return !q.readyIsFull() && q.cur.seen == 0 }
 	err := q.lockWhen(ctx, hasRoom)
@@ -77,7 +77,8 @@ func (q *queue) push(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// lockWhen locks q when a batch was taken and hasRoom is true. On an error q isn't locked.
+// lockWhen waits until hasRoom is true, and locks q. It checks hasRoom whenever a batch was taken. On an error q isn't
+// locked.
 func (q *queue) lockWhen(ctx context.Context, hasRoom func() bool) error {
 	for {
 		q.mu.Lock()
@@ -111,7 +112,7 @@ func signal(c chan struct{}) {
 	}
 }
 
-// add gives the current batch to do, once there is room.
+// add waits for room and calls do with the current batch.
 func (q *queue) add(ctx context.Context, do func(*batch)) error {
 	err := q.lockWhen(ctx, func() bool { return !q.isBehind() })
 	if err != nil {
@@ -154,7 +155,7 @@ func (q *queue) take(ctx context.Context) *batch {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	// The flags are of the batch that is taken.
+	// The flags belong to the batch that is taken.
 	unset(q.begun)
 	unset(q.full)
 	if len(q.ready) > 0 {
@@ -192,7 +193,7 @@ func unset(flag chan struct{}) {
 	}
 }
 
-// done gives a batch back after its commit.
+// done returns a batch to the queue after its commit.
 func (q *queue) done(b *batch) {
 	b.reset()
 	q.mu.Lock()
@@ -218,7 +219,7 @@ func (q *queue) committed() {
 	}
 }
 
-// waiting returns since when events wait without a commit; zero: no event waits.
+// waiting returns the time since which events wait without a commit; zero: no event waits.
 func (q *queue) waiting() time.Time {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -245,7 +246,7 @@ func (q *queue) isFull() bool {
 	return q.isBehind() || q.readyIsFull()
 }
 
-// readyIsFull reports whether the full batches are so many, or so large, that the reader of an archive must wait.
+// readyIsFull reports whether the reader of an archive must wait: the full batches are too many or too large.
 func (q *queue) readyIsFull() bool { return len(q.ready) >= ahead || q.cost >= batchBytes*ahead }
 
 // depth returns the number of events that wait.

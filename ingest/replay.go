@@ -13,7 +13,7 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// extractor is an extract.Extractor with the counts that the metrics have of it.
+// extractor is an extract.Extractor with the counts that were added to the metrics.
 type extractor struct {
 	*extract.Extractor
 	last extract.Dropped
@@ -36,7 +36,7 @@ func (in *Ingest) archiveOf(h *host) *upstream.Archive {
 	}
 }
 
-// batches holds emptied batches: a replay makes thousands.
+// batches holds emptied batches for reuse: a replay makes thousands.
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
 // replay reads the archive of a host after a start point, and moves the start point to the archive's end.
@@ -62,7 +62,7 @@ func (in *Ingest) replay(ctx context.Context, h *host, p *startPoint) error {
 	return nil
 }
 
-// moveTo makes the live stream begin at the archive's end, with the last event again.
+// moveTo makes the live stream begin at the archive's end. The stream repeats the archive's last event.
 func (p *startPoint) moveTo(through uint64) {
 	p.inArchive = false
 	p.cursor = max(through, p.committed, 1)
@@ -82,7 +82,7 @@ type replay struct {
 	gap        *upstream.Block // adjacent blocks that can't be read, as one; nil: none
 }
 
-// canDoWithout reports whether the archive is not for us, and the live stream may begin without it: the index isn't
+// canDoWithout reports whether the archive refuses us and the live stream may begin without it, because the index isn't
 // new.
 func (r *replay) canDoWithout(err error) bool {
 	var refused *upstream.Refused
@@ -124,7 +124,8 @@ func (r *replay) deliver(ctx context.Context, d *upstream.Decoded[*batch]) error
 	return nil
 }
 
-// retry fetches a block again that can't be decoded, and sets b.Err if it fails again. Its own error ends the session.
+// retry fetches a block again that can't be decoded, and sets b.Err if it fails again. An error that it returns ends
+// the session.
 func (r *replay) retry(ctx context.Context, b *upstream.Block) error {
 	b.Err = r.archive.Refetch(ctx, b)
 	if b.Err != nil {
@@ -162,8 +163,8 @@ func (r *replay) push(ctx context.Context, made *batch) error {
 	return nil
 }
 
-// skip makes a block that can't be read part of a gap, or ends the session so that it is read again. A block that was
-// fetched twice and can't be decoded is skipped at once.
+// skip adds a block that can't be read to a gap, or returns an error that ends the session, so that the next one reads
+// the block again. It skips at once a block that was fetched twice and can't be decoded.
 func (r *replay) skip(ctx context.Context, b *upstream.Block) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -184,7 +185,7 @@ func (r *replay) skip(ctx context.Context, b *upstream.Block) error {
 	return nil
 }
 
-// endGap records the gap of skipped blocks.
+// endGap records skipped blocks as a gap.
 func (r *replay) endGap() error {
 	if r.gap == nil {
 		return nil
@@ -203,7 +204,7 @@ func (r *replay) newBatch() *batch {
 	return made
 }
 
-// batches makes batches of rows, of batchBytes plus at most one record, and gives them to emit.
+// batches makes batches of rows, of batchBytes plus at most one record, and calls emit with each.
 func (r *replay) batches(rows func(func(*segment.Event) error) error, x *extractor, emit func(*batch) error) error {
 	made := r.newBatch()
 	var e upstream.Event

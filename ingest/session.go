@@ -22,7 +22,7 @@ var (
 	errStopgap    = errors.New("it speaks v2; its v1 stream would lack resyncs")
 )
 
-// endings are the values of the label reason of weft_ingest_sessions_ended_total.
+// endings are values of the label reason of weft_ingest_sessions_ended_total.
 var endings = map[error]string{
 	errSilent:     "silent",
 	errUnreadable: "hole",
@@ -45,7 +45,7 @@ func reason(err error) string {
 	return endedOtherwise
 }
 
-// runSessions runs one session after another until ctx ends. Its error is the store's.
+// runSessions runs one session after another until ctx ends. It returns an error if the store fails.
 func (in *Ingest) runSessions(ctx context.Context) error {
 	var h *host
 	for ctx.Err() == nil {
@@ -118,7 +118,7 @@ func (in *Ingest) sessionEnded(h *host, err error, received bool) {
 		"do", "nothing if it reconnects; else check that the host answers, or add a second one with --jetstream")
 }
 
-// diagnose prepares the next session by the reason of the last one's end. Its error is the store's.
+// diagnose prepares the next session according to why the last one ended. It returns an error if the store fails.
 func (in *Ingest) diagnose(h *host, err error) error {
 	if errors.Is(err, errSilent) || errors.Is(err, errFailback) {
 		h.askedUS.Store(in.cfg.Store.ReachedTime())
@@ -210,7 +210,7 @@ func (in *Ingest) startInArchive(ctx context.Context, h *host, p *startPoint) er
 	return err
 }
 
-// recordGap notes missing events in the store.
+// recordGap records missing events in the store.
 func (in *Ingest) recordGap(h *host, from, to uint64, fromUS, toUS int64, why string) error {
 	in.cfg.Logger.Error("events are missing; recorded a gap", "host", h.URL, "from", from, "to", to, "why", why,
 		"do", "nothing if an upstream has an archive: weft fills the gap from it; weft gaps lists it")
@@ -236,7 +236,7 @@ func (in *Ingest) unreadable(h *host, err error) error {
 	return nil
 }
 
-// advance notes the newest event received; events counts those that came with it.
+// advance notes the newest event received. events is the number of events received with it, including it.
 func (in *Ingest) advance(h *host, pos uint64, timeUS int64, events int) {
 	now := in.cfg.Now()
 	in.liveness.eventCame(timeUS, now)

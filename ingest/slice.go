@@ -11,7 +11,7 @@ import (
 	"weft.dev/weft/link"
 )
 
-// Slice is the part of the network that an index holds. A zero or nil Slice is all of it.
+// Slice is the part of the network that an index holds. A zero or nil Slice is the whole network.
 type Slice struct {
 	include, exclude patterns
 	dids             map[string]struct{}
@@ -57,8 +57,8 @@ func parsePatterns(list []string) (p patterns, err error) {
 	return p, nil
 }
 
-// groups has the groups of record types of Bluesky and atproto, by prefix. A collection is a member of a group, never
-// the group.
+// groups lists the groups of record types of Bluesky and atproto, by prefix. A collection is a member of a group; a
+// group is never a collection.
 var groups = map[string][]string{
 	"app.bsky.":    {"actor", "embed", "feed", "graph", "labeler", "notification", "richtext", "unspecced", "video"},
 	"chat.bsky.":   {"actor", "convo", "group", "moderation"},
@@ -167,7 +167,7 @@ func (s *Slice) KeepsLink(did string, source db.Source, target string) bool {
 	return s.Keeps(source.Collection) && s.keepsLink(source.Collection, source.Path, target)
 }
 
-// filter returns the filter to send upstream. It selects all events of the slice, and perhaps others.
+// filter returns the filter to send upstream. It selects all events of the slice, and may select others.
 func (s *Slice) filter() upstream.Filter {
 	if s == nil {
 		return upstream.Filter{}

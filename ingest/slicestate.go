@@ -9,8 +9,9 @@ import (
 	"weft.dev/weft/api/wire"
 )
 
-// SliceState is the slice of an index, as the index stores it, with the time since when each part is complete. A link
-// is certainly there if the part of its collection and the group of its subject are complete since before it.
+// SliceState is the slice of an index, as the index stores it, with the time since when each part is complete. The
+// index has a link for certain if the part of its collection and the group of its subject are complete since a time
+// before the link.
 type SliceState struct {
 	Slice    SliceConfig      `json:"slice"`
 	Parts    []wire.SlicePart `json:"parts"`
@@ -25,8 +26,8 @@ type SubjectGroup struct {
 	Subjects []string  `json:"subjects"`       // sorted
 }
 
-// Backfill is a gap that holds what a widened slice lacks. When it is filled, the parts and the groups of this time are
-// complete since the index began.
+// Backfill is a gap that holds the events that a widened slice lacks. When it is filled, the parts and the groups of
+// this time are complete since the index began.
 type Backfill struct {
 	Since time.Time `json:"since"`
 	Host  string    `json:"host"`
@@ -76,8 +77,8 @@ func (s SliceState) String() string {
 	return string(text)
 }
 
-// Change returns the state after a change to another slice, and whether the index holds more or less then. Without more
-// and less the slice is the same.
+// Change returns the state after a change to another slice. more and less report whether the new slice adds links and
+// removes links. If both are false, the slice is the same.
 func (s SliceState) Change(to SliceConfig, now time.Time) (next SliceState, more, less bool) {
 	now = now.UTC().Add(time.Second - 1).Truncate(time.Second)
 	was := s.Slice.normal()
@@ -125,8 +126,8 @@ func lacks(list, of []string) bool {
 	})
 }
 
-// changeSubjects returns the groups of the subjects of another slice. Those of an index that had links to anything are
-// as complete as its parts.
+// changeSubjects returns the groups of the subjects of another slice. If the index had links to all subjects, the
+// groups are as complete as its parts.
 func (s SliceState) changeSubjects(was, to []string, now time.Time) (groups []SubjectGroup) {
 	if len(was) == 0 && len(to) > 0 {
 		return []SubjectGroup{{Subjects: to}}
@@ -154,7 +155,7 @@ func (s SliceState) changeSubjects(was, to []string, now time.Time) (groups []Su
 	return appendGroup(groups, added)
 }
 
-// appendGroup adds a group, to that of the same time if there is one. It keeps the subjects of each sorted.
+// appendGroup adds a group, or merges it into a group of the same time. It keeps the subjects of each group sorted.
 func appendGroup(groups []SubjectGroup, g SubjectGroup) []SubjectGroup {
 	if len(g.Subjects) == 0 {
 		return groups
@@ -173,7 +174,7 @@ func (s SliceState) Incomplete() bool {
 		slices.ContainsFunc(s.Subjects, func(g SubjectGroup) bool { return !g.Since.IsZero() })
 }
 
-// AddBackfill returns the state with a gap that holds what the slice lacks.
+// AddBackfill returns the state with a gap that holds the events that the slice lacks.
 func (s SliceState) AddBackfill(host string, to uint64) SliceState {
 	newest := time.Time{}
 	for _, p := range s.Parts {
@@ -193,8 +194,8 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// Backfilled returns the state after one of its backfills. The archive was read for the whole slice, so that everything
-// is complete that the slice had when the backfill began.
+// Backfilled returns the state after one of its backfills. The backfill read the archive for the whole slice, so all
+// parts and groups that the slice had when it began are complete.
 func (s SliceState) Backfilled(b Backfill) SliceState {
 	s.Backfill = slices.DeleteFunc(slices.Clone(s.Backfill),
 		func(o Backfill) bool { return o.Host == b.Host && o.To == b.To })
@@ -216,14 +217,14 @@ func (s SliceState) Backfilled(b Backfill) SliceState {
 }
 
 const (
-	// shownGroups is how many groups of subjects Groups returns, and shownSubjects how many names of each: with 100,000
-	// subjects, a status of a few kilobytes.
+	// shownGroups is the number of groups of subjects that Groups returns, and shownSubjects the number of names in
+	// each. They keep a status at a few kilobytes with 100,000 subjects.
 	shownGroups   = 20
 	shownSubjects = 10
 )
 
-// Groups returns the groups of subjects for a status, oldest first. The oldest of many are one, of the latest of their
-// times.
+// Groups returns the groups of subjects for a status, oldest first. If there are too many, it returns the oldest as one
+// group with the latest of their times.
 func (s SliceState) Groups() []wire.SliceSubjects {
 	byTime := func(a, b SubjectGroup) int { return a.Since.Compare(b.Since) }
 	groups := slices.SortedFunc(slices.Values(s.Subjects), byTime)

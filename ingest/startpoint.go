@@ -25,10 +25,10 @@ type startPoint struct {
 	isNew          bool // the index is new
 	archiveUseless bool // the archive doesn't have the events between the start point and the live stream
 	acceptGap      bool // the live stream begins where it can
-	checked        bool // no event is missing between the start point and the stream, or the gap is recorded
+	checked        bool // no event is missing between the start point and the stream, or a gap is recorded
 }
 
-// startMode is how a start point was found, for the log and for noteStart.
+// startMode names the way in which a start point was found, for the log and for noteStart.
 type startMode string
 
 const (
@@ -41,11 +41,11 @@ const (
 )
 
 const (
-	// clampSlack is how much later than another server a server may have seen an event.
+	// clampSlack is the longest delay with which a server receives an event after another server.
 	clampSlack = 10 * time.Second
-	// alwaysKept is how long every server keeps its events. The shortest known time is 24 hours.
+	// alwaysKept is the time for which every server keeps its events. The shortest known time is 24 hours.
 	alwaysKept = time.Hour
-	// rewindV1 is how far to go back where positions are times: a server that restarts may send some seconds again.
+	// rewindV1 is the rewind where positions are times: a server that restarts may send some seconds again.
 	rewindV1 = 10 * time.Second
 )
 
@@ -78,8 +78,8 @@ func (in *Ingest) startPoint(ctx context.Context, h *host) (startPoint, error) {
 		return p, nil
 	}
 	p.cursor = cursor - min(cursor, h.rewind)
-	// The live stream reaches back a day or more, so that a short rewind needn't read whole segments of the archive. It
-	// takes 0 for its tip: a rewind to the start is read from the archive.
+	// The live stream reaches back a day or more, so a short rewind needs no whole segments of the archive. A cursor of
+	// 0 means the tip, so a rewind to the start is read from the archive.
 	p.inArchive = p.cursor == 0 && h.Kind() == upstream.KindV2
 	p.cursor = max(p.cursor, 1)
 	return p, nil
@@ -120,7 +120,7 @@ func (in *Ingest) noteStart(h *host, p *startPoint, dialed time.Time) error {
 	if !p.isNew || in.cfg.Store.LastFollowed() != "" {
 		return nil
 	}
-	if p.mode == startInArchive { // the archive had no event of the slice
+	if p.mode == startInArchive { // the archive has no event of the slice
 		in.commitMu.Lock()
 		defer in.commitMu.Unlock()
 		_, err := in.cfg.Store.Apply(db.Batch{Host: h.URL, Kind: h.Kind(), Seq: p.cursor})
@@ -136,8 +136,8 @@ func (in *Ingest) noteStart(h *host, p *startPoint, dialed time.Time) error {
 	return in.cfg.Store.SetFollowed(h.URL, h.Kind(), db.Followed{UntilUS: until})
 }
 
-// checkStart checks whether the live stream reaches back to the start point, where the first event doesn't show it:
-// that of a slice, or of a quiet network, may come hours later. It asks for the server's oldest event.
+// checkStart checks whether the live stream reaches back to the start point. It asks for the server's oldest event,
+// because the first event of a slice or of a quiet network may come hours later.
 func (in *Ingest) checkStart(ctx context.Context, h *host, p *startPoint) error {
 	if p.checked {
 		return nil
@@ -155,7 +155,7 @@ func (in *Ingest) checkStart(ctx context.Context, h *host, p *startPoint) error 
 	}
 	oldest, found, err := in.oldest(ctx, h)
 	if err != nil || !found {
-		return err // the server has no event: the next one decides
+		return err // the server has no event: the next event shows it
 	}
 	return in.compareStart(h, &oldest, p)
 }
@@ -215,7 +215,8 @@ func (p *startPoint) misses(oldest *upstream.Event) bool {
 	return false
 }
 
-// comparable reports whether the committed position and that of an event count the same: numbers or times.
+// comparable reports whether the committed position and the position of an event have the same unit: both are sequence
+// numbers, or both are times.
 func (p *startPoint) comparable(e *upstream.Event) bool {
 	return p.committed > 0 && (p.committed < upstream.MinTimeCursor) == (e.Pos < upstream.MinTimeCursor)
 }

@@ -8,14 +8,14 @@ import (
 	"weft.dev/weft/humanize"
 )
 
-// State is what ingest is doing.
+// State is the present state of ingest.
 type State struct {
 	Name      string    // one of the states of wire.Upstream, but for UpstreamSilent, which is found when it is asked for
 	Connected bool      // events come in, or the upstream has none to send
 	Host      string    // of the current session, or the last one
 	Kind      string    // v2, v1, or empty while it isn't known
-	Since     time.Time // when it was connected or disconnected
-	Why       string    // the last session ended; empty: there was none, or it is connected
+	Since     time.Time // the time of the last connect or disconnect
+	Why       string    // why the last session ended; empty: there was none, or weft is connected
 }
 
 // setConnecting notes that a session with a host begins.
@@ -24,7 +24,7 @@ func (in *Ingest) setConnecting(h *host) {
 	in.state.Store(&State{Name: wire.UpstreamConnecting, Host: h.URL, Kind: h.Kind(), Since: was.Since, Why: was.Why})
 }
 
-// setReplaying notes that the archive of a host is read. hasEvents reports whether events of it have come.
+// setReplaying notes that the archive of a host is read. hasEvents means that events of it have come.
 func (in *Ingest) setReplaying(h *host, hasEvents bool) {
 	was := in.state.Load()
 	if was.Name == wire.UpstreamReplaying && was.Connected {
@@ -56,7 +56,7 @@ func (in *Ingest) setConnected(h *host) {
 func (in *Ingest) setDisconnected(h *host, why error) {
 	was := in.state.Load()
 	since := was.Since
-	if was.Name != wire.UpstreamConnecting { // one that fails to connect was without a connection before
+	if was.Name != wire.UpstreamConnecting { // a session that fails to connect leaves Since as it is
 		since = in.cfg.Now()
 	}
 	in.state.Store(&State{Name: wire.UpstreamDisconnected, Host: h.URL, Kind: h.Kind(), Since: since, Why: why.Error()})
@@ -96,7 +96,7 @@ func (in *Ingest) describe() (name, detail string) {
 	return wire.UpstreamStarting, "not started yet"
 }
 
-// replayDetail describes how far the replay of an archive is.
+// replayDetail describes the progress of the replay of an archive.
 func (in *Ingest) replayDetail(now time.Time) string {
 	p := in.progressAt(now)
 	switch {
@@ -124,7 +124,7 @@ func (in *Ingest) nextAttempt(now time.Time) string {
 	return "; next attempt in " + humanize.Duration(next.Sub(now))
 }
 
-// silence describes what is missing from a stream that is followed; empty: nothing. It allows for twice the time after
+// silence describes the silence of a stream that is followed; empty: the stream is well. It allows twice the time after
 // which a session ends: a single reconnect doesn't take weft out of service.
 func (in *Ingest) silence(now time.Time) string {
 	l := &in.liveness

@@ -40,7 +40,7 @@ func (in *Ingest) Status() wire.Upstream {
 	return s
 }
 
-// hostStatus returns the state of one host. The failure of the host that is followed is past.
+// hostStatus returns the state of one host. It leaves out the last failure of the host that is followed.
 func (in *Ingest) hostStatus(h *host, st *State) wire.UpstreamHost {
 	s := wire.UpstreamHost{Host: h.URL, Kind: h.Kind(), Committed: in.cfg.Store.Cursor(h.URL)}
 	if st.Connected && h.URL == st.Host {

@@ -8,7 +8,7 @@ import (
 	"weft.dev/weft/link"
 )
 
-// subjects is a set of subjects: what links of a slice link to. A nil subjects selects all links.
+// subjects is the set of subjects to which the links of a slice point. A nil subjects selects all links.
 //
 // A subject is one of three kinds. A DID selects the account and all its records. An at-uri selects itself and all
 // at-uris below it, by whole segments of its path. A web host selects all its pages; with "*." in front it selects the
@@ -17,7 +17,7 @@ type subjects struct {
 	dids    map[string]struct{}
 	uris    map[string]struct{}
 	hosts   map[string]struct{}
-	domains map[string]struct{} // of "*.example.org", "example.org"
+	domains map[string]struct{} // "example.org" for "*.example.org"
 
 	segments int // the most path segments of an at-uri of the set
 	labels   int // the most labels of a domain of the set
@@ -26,7 +26,8 @@ type subjects struct {
 // MaxSubjects bounds the subjects of a slice. A subject takes about 200 bytes of memory, and 100 in the index.
 const MaxSubjects = 100_000
 
-// NormalSubjects returns subjects in their normal form, sorted and each once, or an error that names the wrong entry.
+// NormalSubjects returns subjects in their normal form, sorted and without repeats, or an error that names the wrong
+// entry.
 func NormalSubjects(list []string) ([]string, error) {
 	out := make([]string, 0, len(list))
 	for _, s := range list {
@@ -98,8 +99,8 @@ func newSubjects(normal []string) *subjects {
 
 const atScheme = "at://"
 
-// has reports whether a normalised target is in the set. It takes a few look-ups, however many subjects there are and
-// however long the target is.
+// has reports whether a normalised target is in the set. It takes a few look-ups: their number depends neither on the
+// number of subjects nor on the length of the target.
 func (s *subjects) has(target string) bool {
 	if s == nil {
 		return true

@@ -12,10 +12,11 @@ import (
 
 const (
 	// maxTipInterval is the longest time between two comparisons of a quiet stream with the upstream's tip, as a
-	// multiple of Config.Silence: ten minutes by default. A quiet stream's followed time is stored as often.
+	// multiple of Config.Silence: ten minutes by default. The followed time of a quiet stream is stored at the same
+	// interval.
 	maxTipInterval = 20
-	// livelyTicks is how many ticks in a row, of a quarter of Config.Silence, a stream without a filter must have had
-	// events in to be expected to go on so: ten minutes by default.
+	// livelyTicks is the number of ticks in a row with events after which a stream without a filter is expected to have
+	// events all the time. A tick is a quarter of Config.Silence: ten minutes in all by default.
 	livelyTicks = 80
 )
 
@@ -31,8 +32,8 @@ type watcher struct {
 	received uint64
 }
 
-// watch ends a session whose upstream is gone, or has events that don't come. Answers to pings prove the connection: a
-// stream without events may be a network without events.
+// watch ends a session whose upstream is gone, or whose upstream has events that don't arrive. Answers to pings prove
+// the connection: a stream without events may be a network without events.
 func (in *Ingest) watch(ctx context.Context, h *host, cancel context.CancelCauseFunc) {
 	w := &watcher{in: in, h: h, cancel: cancel, nextTip: in.cfg.Silence, noted: in.cfg.Now(), received: in.received.Load()}
 	defer w.beside.Wait()
@@ -52,7 +53,7 @@ func (in *Ingest) watch(ctx context.Context, h *host, cancel context.CancelCause
 	}
 }
 
-// tick checks the stream. Its error ends the session.
+// tick checks the stream. An error that it returns ends the session.
 func (w *watcher) tick(ctx context.Context) error {
 	in := w.in
 	l := &in.liveness
@@ -108,7 +109,7 @@ func (w *watcher) noteActivity() {
 	w.in.liveness.lively.Store(w.busy >= livelyTicks)
 }
 
-// compareTip ends the session if the upstream has events that don't come.
+// compareTip ends the session if the upstream has events that don't arrive.
 func (w *watcher) compareTip(ctx context.Context) {
 	defer w.in.liveness.probing.Store(false)
 	err := w.in.compareTip(ctx, w.h)
@@ -129,7 +130,7 @@ func (in *Ingest) ping(ctx context.Context, l *upstream.Live) {
 	}
 }
 
-// noteFollowed stores until when a host was followed, if its events don't show it.
+// noteFollowed stores the time up to which a host was followed, if its events don't show it.
 func (in *Ingest) noteFollowed(h *host) error {
 	until := in.liveness.followed()
 	if until.UntilUS == 0 || until.UntilUS <= in.cfg.Store.Followed(h.URL).UntilUS || in.queue.depth() > 0 {
@@ -138,7 +139,8 @@ func (in *Ingest) noteFollowed(h *host) error {
 	return in.cfg.Store.SetFollowed(h.URL, h.Kind(), until)
 }
 
-// compareTip compares a quiet stream with the upstream's tip and with the other upstreams. Its error ends the session.
+// compareTip compares a quiet stream with the upstream's tip and with the other upstreams. An error that it returns
+// ends the session.
 func (in *Ingest) compareTip(ctx context.Context, h *host) error {
 	before := in.received.Load()
 	others := make(chan *host, 1)
@@ -159,11 +161,11 @@ func (in *Ingest) compareTip(ctx context.Context, h *host) error {
 	case !found && other != nil:
 		return fmt.Errorf("%w: it has no events, but %s may have some", errSilent, other.URL)
 	}
-	in.setConnected(h) // there is nothing to send
+	in.setConnected(h) // the upstream has nothing to send
 	return nil
 }
 
-// awaitTip waits for an event that another connection has received: a working stream brings it too.
+// awaitTip waits for an event that another connection has received: a working stream delivers it too.
 func (in *Ingest) awaitTip(ctx context.Context, before uint64) error {
 	for range 4 {
 		if !upstream.Sleep(ctx, in.cfg.Silence/8) || in.received.Load() > before {
@@ -173,8 +175,8 @@ func (in *Ingest) awaitTip(ctx context.Context, before uint64) error {
 	return fmt.Errorf("%w: it sends events to other clients", errSilent)
 }
 
-// newerElsewhere returns a host that may have events while h has none: one that sends some, or that wasn't asked since
-// the index is where it is. Nil: there is none.
+// newerElsewhere returns a host that may have events while h has none: a host that sends events, or that wasn't asked
+// since the index advanced. It returns nil if there is none.
 func (in *Ingest) newerElsewhere(ctx context.Context, h *host) *host {
 	reached := in.cfg.Store.ReachedTime()
 	for _, other := range in.hosts {
