@@ -29,7 +29,7 @@ type sortedMember struct {
 	pos int
 }
 
-// ends returns for each object and array of a tape the index of its tokClose.
+// ends returns the index of the tokClose of each object and array of a tape.
 func ends(tape []token) []uint32 {
 	out := make([]uint32, len(tape))
 	var open []int

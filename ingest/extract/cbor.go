@@ -84,8 +84,8 @@ func (x *Extractor) cborHead(pos int) (head, error) {
 			return head{}, &Malformed{"tag 42 on something other than bytes", pos}
 		}
 	case cborOther:
-		// false, true, null, undefined and floats of 16, 32 and 64 bits. DAG-CBOR has fewer, and none of them has a
-		// link.
+		// false, true, null, undefined and floats of 16, 32 and 64 bits. DAG-CBOR allows only some of them, and none
+		// has a link.
 		if info := x.in[pos] & 0x1f; info < 20 || info == 24 {
 			return head{}, &Malformed{"unknown simple value", pos}
 		}
@@ -164,8 +164,8 @@ func (x *Extractor) cborMap(h head, depth int) (int, error) {
 	return pos, nil
 }
 
-// cborSkip returns the offset after the value at pos, without recursion and in constant memory: it counts the values to
-// come, and not their nesting. So it doesn't notice keys that aren't text.
+// cborSkip returns the offset after the value at pos, without recursion and in constant memory: it counts the remaining
+// values, and not their nesting. So it accepts keys that aren't text.
 func (x *Extractor) cborSkip(pos int) (int, error) {
 	for values := uint64(1); values > 0; values-- {
 		h, err := x.cborHead(pos)

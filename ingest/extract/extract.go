@@ -12,13 +12,13 @@ import (
 
 // Limits bounds the memory and the links of one record. Zero or less means the default.
 type Limits struct {
-	// MaxDepth is how deep objects and arrays may nest, the record itself being 1; default 64. Real records stay below
-	// 20. Values above 1000 mean 1000, since reading recurses that deep.
+	// MaxDepth is the depth to which objects and arrays may nest; the record itself has depth 1. The default is 64.
+	// Real records stay below 20. Values above 1000 mean 1000, since reading recurses to this depth.
 	MaxDepth int
-	// MaxBytes bounds what the links of one record take, in bytes: each link its target and linkCost, each path its
-	// length and linkCost, once. The default is 16 MiB. A record of 1 MB has 250,000 links at most, which take 5 MB
-	// with their targets; only long paths that differ from link to link come near the bound, hundreds of bytes for a
-	// link of ten.
+	// MaxBytes bounds the memory that the links of one record take, in bytes: each link takes its target and linkCost,
+	// and each distinct path takes its length and linkCost. The default is 16 MiB. A record of 1 MB has 250,000 links
+	// at most, which take 5 MB with their targets; only long paths that differ from link to link come near the bound,
+	// hundreds of bytes for a link of ten.
 	MaxBytes int
 	// MaxPath is the length of a path in bytes, without the leading dot; default 512. The longest path seen in real
 	// records has 311 bytes.
@@ -31,11 +31,11 @@ const (
 	defaultBytes = 16 << 20
 	defaultPath  = 512
 
-	// linkCost is what a link or a path takes beside its text, in bytes: ids and lengths in the index.
+	// linkCost is the memory that a link or a path takes beside its text, in bytes: ids and lengths in the index.
 	linkCost = 16
 
-	// maxTape bounds the tape, in tokens of 12 bytes. A record of 1 MB makes 1.9 million: links of 4 bytes, each in 60
-	// arrays of one byte that begin and end.
+	// maxTape bounds the tape, in tokens of 12 bytes. A record of 1 MB has at most 1.9 million tokens, if it has links
+	// of 4 bytes, each in 60 arrays of one byte that begin and end.
 	maxTape = 1 << 21
 )
 
@@ -108,11 +108,11 @@ func New(limits Limits) *Extractor {
 // Dropped returns the counts since New.
 func (x *Extractor) Dropped() Dropped { return x.dropped }
 
-// CBOR returns the links of a record in DAG-CBOR, each once, in the order of their first occurrence. Where they take
-// more than Limits.MaxBytes it returns those that fit, in the order of the keys, and counts the others. The error is a
-// *Malformed if record isn't one map, with no byte after it. Lengths must be definite, keys text, and tags 42;
-// that keys are sorted and unique and numbers in their shortest form is left to those who verify repositories. Every
-// occurrence of a repeated key counts.
+// CBOR returns the links of a record in DAG-CBOR, each once, in the order of their first occurrence. If they take more
+// than Limits.MaxBytes, it returns the links that fit, in the order of the keys, and counts the others. The error is a
+// *Malformed if record isn't one map, with no byte after it. Lengths must be definite, keys text, and tags 42. CBOR
+// doesn't check that keys are sorted and unique and that numbers have their shortest form: programs that verify
+// repositories do. Every occurrence of a repeated key counts.
 func (x *Extractor) CBOR(record []byte) ([]Link, error) {
 	return x.run(record, (*Extractor).cborRecord)
 }
@@ -151,7 +151,7 @@ func (x *Extractor) run(record []byte, read func(*Extractor) error) ([]Link, err
 }
 
 // maxKept is the largest buffer that is kept for the next record, in bytes. Most records need some kilobytes, and a
-// larger one must not pin its memory for ever.
+// larger record must not pin its memory for ever.
 const maxKept = 1 << 20
 
 func (x *Extractor) reset() {

@@ -133,8 +133,8 @@ func (x *Extractor) jsonText(start, end int, escaped bool) {
 	x.text(x.scratch)
 }
 
-// jsonPlain returns the string between start and end without its escapes; it is valid until the next such call, and not
-// UTF-8 if it has half a surrogate pair.
+// jsonPlain returns the string between start and end without its escapes; it is valid until the next call of jsonPlain.
+// It isn't valid UTF-8 if it has half a surrogate pair.
 func (x *Extractor) jsonPlain(start, end int, escaped bool) []byte {
 	if !escaped {
 		return x.in[start:end]

@@ -24,8 +24,8 @@ func (n *nesting) pop() { n.depth-- }
 // inObject reports whether the innermost level is an object. There must be one.
 func (n *nesting) inObject() bool { return n.bits[(n.depth-1)/64]>>((n.depth-1)%64)&1 == 1 }
 
-// jsonSkip returns the offset after the object or array at pos. It checks the syntax like the other functions, but
-// notes nothing and doesn't recurse: its depth is limited by memory only.
+// jsonSkip returns the offset after the object or array at pos. It checks the syntax like the other functions, but adds
+// nothing to the tape and doesn't recurse: only memory limits its depth.
 func (x *Extractor) jsonSkip(pos int) (int, error) {
 	x.nest.depth = 0
 	for {

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// at returns the byte at pos, or 0, which JSON has nowhere, at the end of the record.
+// at returns the byte at pos, or 0 at the end of the record. JSON never contains 0.
 func (x *Extractor) at(pos int) byte {
 	if pos < len(x.in) {
 		return x.in[pos]
@@ -103,8 +103,8 @@ func (x *Extractor) jsonDigits(pos int) (int, error) {
 	return pos, nil
 }
 
-// jsonString reads the string that begins at pos, quotes included, and reports whether it has escapes, which it
-// checks. It doesn't check that the text is UTF-8.
+// jsonString reads the string that begins at pos, quotes included. It checks its escapes, and reports whether there are
+// any. It doesn't check that the text is UTF-8.
 func (x *Extractor) jsonString(pos int) (end int, escaped bool, err error) {
 	if x.at(pos) != '"' {
 		return 0, false, x.jsonUnexpected(pos)
@@ -132,9 +132,9 @@ func (x *Extractor) jsonString(pos int) (end int, escaped bool, err error) {
 	}
 }
 
-// plainPrefix returns how many bytes of b come before the first that is a quote, a backslash or a control character. It
-// compares eight at a time: for a byte c of a word, (c - n) &^ c has the top bit set if c < n and c < 0x80. Carries
-// make only bytes above the lowest match wrong, and only the lowest is used.
+// plainPrefix returns the number of bytes of b before the first quote, backslash or control character. It compares
+// eight at a time: for a byte c of a word, (c - n) &^ c has the top bit set if c < n and c < 0x80. Carries make only
+// bytes above the lowest match wrong, and only the lowest is used.
 func plainPrefix(b []byte) int {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
 	i := 0
@@ -153,8 +153,8 @@ func plainPrefix(b []byte) int {
 	return i
 }
 
-// appendUnescaped appends the text of a string that jsonString has checked. It reports false, and appends the text all
-// the same, but with U+FFFD, where half a surrogate pair stands alone.
+// appendUnescaped appends the text of a string that jsonString has checked. If half a surrogate pair stands alone, it
+// appends U+FFFD in its place and returns false.
 func appendUnescaped(dst, s []byte) ([]byte, bool) {
 	ok := true
 	for {

@@ -3,7 +3,7 @@ package extract
 import "hash/maphash"
 
 // set finds an equal element in a list: of links or of paths. Up to maxLinear elements it compares each. A larger set
-// is an open-addressing hash table with a random seed, so that no record can be made whose links all collide.
+// is an open-addressing hash table with a random seed, so that an attacker can't make a record whose links all collide.
 type set struct {
 	seed   maphash.Seed
 	hashes []uint64 // of each element, by its index in the list
@@ -53,7 +53,7 @@ func (s *set) find(hash uint64, same func(i int) bool) (index, slot int) {
 	}
 }
 
-// add adds an element that find didn't find.
+// add adds an element after find has not found it.
 func (s *set) add(hash uint64, slot int) {
 	s.hashes = append(s.hashes, hash)
 	n := len(s.hashes)

@@ -6,8 +6,8 @@ import (
 	"weft.dev/weft/link"
 )
 
-// token is one step of the tape. start and end delimit the text that belongs to it: of a key or an object's "$type" in
-// the record, of a link in Extractor.targets.
+// token is one step of the tape. start and end delimit its text: the text of a key or of an object's "$type" is in the
+// record, the text of a link is in Extractor.targets.
 type token struct {
 	start, end uint32
 	kind       tokenKind
@@ -69,12 +69,12 @@ func (x *Extractor) text(s []byte) {
 // member is the state of reading an object's members.
 type member struct {
 	object  int  // the object's index on the tape
-	typed   bool // a "$type" was seen; of several, the first counts
+	typed   bool // a "$type" was seen; the first one counts
 	special int  // members named "$link" or "$bytes" with a string for a value
 	total   int
 }
 
-// name is the meaning of a key.
+// name classifies a key.
 type name uint8
 
 const (
@@ -112,8 +112,8 @@ func (x *Extractor) stringMember(m *member, n name, start, end int, escaped bool
 }
 
 // closeObject ends an object. An object whose only member is a "$link" or "$bytes" string is a CID link or bytes in
-// JSON, and has no link. A CBOR map of that form isn't valid in a record, and is treated alike, so that both encodings
-// of a record give the same links.
+// JSON, and has no link. A CBOR map of that form isn't valid in a record. It is treated in the same way, so that both
+// encodings of a record give the same links.
 func (x *Extractor) closeObject(m *member) {
 	if m.special == 1 && m.total == 1 {
 		x.tape = x.tape[:m.object]

@@ -12,7 +12,7 @@ type frame struct {
 	array bool
 }
 
-// pathState is whether links at a path count.
+// pathState states whether links at a path count.
 type pathState uint8
 
 const (
@@ -21,7 +21,7 @@ const (
 	pathBad // not valid UTF-8, or with a NUL, which some programs that store or show text don't support
 )
 
-// walk fills x.links from the tape. It reports false when the links take more than their budget and x.cut isn't set.
+// walk fills x.links from the tape. It returns false when the links take more than their budget and x.cut isn't set.
 func (x *Extractor) walk() bool {
 	var (
 		top   = frame{}  // the object or array of the position
@@ -98,7 +98,8 @@ func (x *Extractor) elementOf(array frame, t token) pathState {
 	return x.element(t)
 }
 
-// element extends the path by an element of an array: "[$type]" if it is an object that has one, else "[]".
+// element extends the path by an element of an array: "[$type]" if the element is an object with a $type, otherwise
+// "[]".
 func (x *Extractor) element(t token) pathState {
 	if t.kind == tokObject {
 		return x.extend('[', t, ']') // with no text where there is no $type
@@ -106,7 +107,7 @@ func (x *Extractor) element(t token) pathState {
 	return x.extend('[', token{}, ']')
 }
 
-// extend appends to the path the byte before, the text of t (a key or a $type), and the byte after, if not 0.
+// extend appends to the path the byte before, the text of t (a key or a $type), and the byte after unless it is 0.
 func (x *Extractor) extend(before byte, t token, after byte) pathState {
 	x.path = append(x.path, before)
 	from := len(x.path)
@@ -128,8 +129,8 @@ func (x *Extractor) extend(before byte, t token, after byte) pathState {
 	return pathGood
 }
 
-// add adds a link unless the record has it already. It reports false if that would take more than the budget. pathHash
-// is the hash of the path with its dot.
+// add adds a link unless the record has it already. It returns false if the link would exceed the budget. pathHash is
+// the hash of the path with its dot.
 func (x *Extractor) add(pathHash uint64, path, target []byte) bool {
 	n, pathSlot := x.byPath.find(pathHash, func(i int) bool { return bytes.Equal(x.paths[i], path) })
 	hash := x.byLink.join(pathHash, target)

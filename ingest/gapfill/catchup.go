@@ -8,7 +8,7 @@ import (
 )
 
 // catchUp reads the live stream up to the position of the index. Then it runs apply while commits are paused: events
-// that are committed later supersede the gap's by themselves.
+// that are committed later supersede the events of the gap.
 func (f *filling) catchUp(ctx context.Context, apply func() error) error {
 	speaks, err := f.source.Probe(ctx, true, 0)
 	if err != nil {
@@ -29,7 +29,7 @@ func (f *filling) catchUp(ctx context.Context, apply func() error) error {
 	}
 	resume := f.cfg.Pipeline.PauseCommits()
 	defer resume()
-	err = f.readToIndex(ctx, l) // the batches that were committed meanwhile
+	err = f.readToIndex(ctx, l) // reads the batches that were committed meanwhile
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (f *filling) readToIndex(ctx context.Context, l *upstream.Live) error {
 	return nil
 }
 
-// hasReachedIndex reports whether all events that the index has were read.
+// hasReachedIndex reports whether all events of the index were read.
 func (f *filling) hasReachedIndex() bool {
 	if f.isFollowed() {
 		return f.at >= f.cfg.Store.Cursor(f.source.URL)
@@ -80,7 +80,7 @@ func (f *filling) readLive(ctx context.Context, l *upstream.Live) (more bool, er
 		return true, nil
 	}
 	f.at = e.Pos
-	if e.TimeUS <= f.cfg.Now().UnixMicro() { // a time in the future doesn't tell how far the stream is read
+	if e.TimeUS <= f.cfg.Now().UnixMicro() { // a time in the future doesn't show the position of the stream
 		f.atUS = e.TimeUS
 	}
 	return true, f.firstPass(&e)

@@ -63,7 +63,8 @@ func newFilling(cfg Config, g *db.Gap, source upstream.Endpoint, bySeq bool) *fi
 	return f
 }
 
-// run reads the archive twice, applies the gap's events, and notes what is filled. more reports that a part is left.
+// run reads the archive twice, applies the events of the gap, and records the part that is filled. more means that a
+// part of the gap is left.
 func (f *filling) run(ctx context.Context) (more bool, err error) {
 	after, err := f.start(ctx)
 	if err != nil {
@@ -95,7 +96,8 @@ func (f *filling) run(ctx context.Context) (more bool, err error) {
 	return f.partial, f.shrink()
 }
 
-// start returns the sequence number after which to read. By number, the archive must reach the end of the gap.
+// start returns the sequence number after which the archive is read. For a gap in sequence numbers, the archive must
+// reach the end of the gap.
 func (f *filling) start(ctx context.Context) (after uint64, err error) {
 	after = f.from - min(f.from, 1)
 	if !f.bySeq {
@@ -114,8 +116,8 @@ func (f *filling) start(ctx context.Context) (after uint64, err error) {
 	return after, nil
 }
 
-// checkEnd checks that the archive reaches the end of a gap by time. It compares all events: the slice's next one may
-// be hours later.
+// checkEnd checks that the archive reaches the end of a gap in time. It compares all events: the next event of the
+// slice may be hours later.
 func (f *filling) checkEnd(ctx context.Context) error {
 	if f.bySeq {
 		return nil
@@ -131,7 +133,8 @@ func (f *filling) checkEnd(ctx context.Context) error {
 	return nil
 }
 
-// shrink notes that a part of the gap is filled. By time, the next part begins upstream.MaxSkew earlier again.
+// shrink records that a part of the gap is filled. For a gap in time it stores the end plus upstream.MaxSkew, because
+// the next filling subtracts MaxSkew from its start.
 func (f *filling) shrink() error {
 	if !f.partial {
 		return nil
@@ -181,11 +184,11 @@ func (f *filling) firstPass(e *upstream.Event) error {
 	return nil
 }
 
-// accountRecords is how many records take the memory of an account with a change of status: 450 bytes.
+// accountRecords is the number of records that take as much memory as an account with a change of status: 450 bytes.
 const accountRecords = 10
 
 // mayChange reports whether an event of the gap may change the index. Most records of the network link to no subject of
-// a slice: to note them all would take as many passes as to fill the gap of the whole network.
+// a slice. Noting all of them would take as many passes as filling the gap for the whole network.
 func (f *filling) mayChange(e *upstream.Event) (bool, error) {
 	switch {
 	case f.records.has(e):
@@ -199,7 +202,7 @@ func (f *filling) mayChange(e *upstream.Event) (bool, error) {
 	return f.cfg.Store.HasAccount(e.DID)
 }
 
-// secondPass applies an event of the gap unless a later one has superseded it.
+// secondPass applies an event of the gap unless a later event has superseded it.
 func (f *filling) secondPass(ctx context.Context, e *upstream.Event) error {
 	isRecord := e.Op != 0 && e.Op != db.OpAccount && e.Op != db.OpSync
 	if !isRecord || !f.cfg.Pipeline.Keeps(e) || !f.records.stillNewest(e.DID, e.Collection, e.Rkey, e.Pos) {

@@ -1,9 +1,9 @@
 // Package gapfill fills recorded gaps from the archives of upstreams, beside the live stream.
 //
-// A gap's events are old. Their records may have changed or gone since, by events that the index has applied, or that
-// changed nothing then. So a fill also reads the events after the gap, up to the position of the index, and applies
-// only events that no later one supersedes. The first pass notes the newest event of each record of the gap. The second
-// pass reads the gap again and applies those events.
+// A gap's events are old. Later events may have changed or deleted their records. The index has applied some of these
+// later events; others changed nothing when they came. So a fill also reads the events after the gap, up to the
+// position of the index, and applies only events that no later event supersedes. The first pass notes the newest event
+// of each record of the gap. The second pass reads the gap again and applies those events.
 package gapfill
 
 import (
@@ -19,15 +19,15 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// Store has the gaps and applies their events.
+// Store stores the gaps and applies their events.
 type Store interface {
 	// Gaps lists the open gaps, newest first.
 	Gaps(context.Context) ([]db.Gap, error)
 	// Fill applies events of a gap.
 	Fill([]apply.Event, []db.Repo) (apply.Counts, error)
-	// ShrinkGap notes that a gap is filled up to a position.
+	// ShrinkGap records that a gap is filled up to a position.
 	ShrinkGap(id int64, from uint64, fromUS int64) error
-	// TriedGap notes the result of an attempt to fill a gap.
+	// TriedGap records the result of an attempt to fill a gap.
 	TriedGap(id int64, filled bool, note string) error
 	// Cursor returns the position up to which the events of a host are committed.
 	Cursor(host string) uint64
@@ -41,13 +41,14 @@ type Store interface {
 type Pipeline interface {
 	// Host returns the upstream that is followed.
 	Host() string
-	// Keeps reports whether the index holds events like this one.
+	// Keeps reports whether an event is in the slice of the index.
 	Keeps(*upstream.Event) bool
-	// KeepsLinks reports whether the index holds links of a record after an event. True may be wrong, false is not.
+	// KeepsLinks reports whether the index holds links of a record after an event. It may return true for a record
+	// without links, but never false for a record with links.
 	KeepsLinks(*upstream.Event) bool
 	// NewBatch returns an empty batch.
 	NewBatch() Batch
-	// PauseCommits waits for the commit that is under way, and delays the next until resume is called.
+	// PauseCommits waits for the commit that is under way, and delays the next commit until resume is called.
 	PauseCommits() (resume func())
 }
 
@@ -69,9 +70,9 @@ type Config struct {
 	Key       string           // API key of the archives; empty: none
 	Filter    upstream.Filter  // the events to ask an archive for
 	Interval  time.Duration    // between two checks for open gaps; 0: 1 minute
-	Records   int              // the records of a gap that are noted at a time, in 45 bytes of memory each; 0: 3,000,000
+	Records   int              // records of a gap noted at a time, in 45 bytes of memory each; 0: 3,000,000
 	Events    int              // the events of one transaction; 0: 1,000
-	Filled    func(rows int)   // is called after each transaction with its log rows; nil: no call
+	Filled    func(rows int)   // called after each transaction with its log rows; nil: no call
 	Logger    *slog.Logger     // nil: no log
 	Now       func() time.Time // nil: time.Now
 }
@@ -83,7 +84,7 @@ const (
 	maxWait         = 6 * time.Hour
 
 	// A longer gap is filled in parts, and the events after it are read for each part. A day of the network is about
-	// twelve.
+	// twelve parts.
 	defaultRecords = 3_000_000
 
 	// Large enough to amortise the fixed cost of a commit, as for the live stream.
@@ -116,7 +117,7 @@ func New(cfg Config) *Filler {
 	return &Filler{cfg: cfg}
 }
 
-// Run fills open gaps, oldest first, until ctx ends. Its error is the store's.
+// Run fills open gaps, oldest first, until ctx ends. It returns an error if the store fails.
 func (f *Filler) Run(ctx context.Context) error {
 	for upstream.Sleep(ctx, f.cfg.Interval) {
 		gaps, err := f.cfg.Store.Gaps(ctx)
@@ -146,7 +147,7 @@ func (f *Filler) isDue(g *db.Gap) bool {
 	return g.Tries == 0 || f.cfg.Now().Sub(time.UnixMicro(g.TriedUS)) >= wait
 }
 
-// attempt tries to fill a gap, and records the result unless ctx has ended. Its error is the store's.
+// attempt tries to fill a gap, and records the result unless ctx has ended. It returns an error if the store fails.
 func (f *Filler) attempt(ctx context.Context, g *db.Gap) error {
 	err := f.fill(ctx, g)
 	if ctx.Err() != nil {

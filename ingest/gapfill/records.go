@@ -9,11 +9,11 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// records is the state of the first pass: the events of the gap that no later event supersedes.
+// records is the state of the first pass: it has the events of the gap that no later event supersedes.
 type records struct {
 	seeds    [2]maphash.Seed
 	hash     maphash.Hash
-	newest   map[recordID]uint64 // position of the newest event of each record of the gap, until one after the gap comes
+	newest   map[recordID]uint64 // position of the newest event of each record of the gap, until a later event comes
 	reset    map[recordID]uint64 // by account: events of its records up to this position are superseded
 	accounts map[string]*account // with status changes or resyncs in the gap
 	kept     Batch               // the rows of their resyncs
@@ -23,7 +23,7 @@ type records struct {
 // records of a gap, and each collision loses an event.
 type recordID [2]uint64
 
-// account is an account's part of the gap beside its records.
+// account holds the events of an account in the gap, without the events of its records.
 type account struct {
 	status *apply.Event           // the newest status change; nil: none, or superseded
 	synced string                 // the revision of the resync; empty: none
@@ -61,7 +61,7 @@ func (r *records) stillNewest(did, collection, rkey string, pos uint64) bool {
 	return ok && newest == pos && r.reset[r.id(did, "", "")] < pos
 }
 
-// has reports whether an event before this one was noted of its record, or of its account for a change of status.
+// has reports whether an earlier event was noted for the same record or, for a change of status, for the same account.
 func (r *records) has(e *upstream.Event) bool {
 	if e.Op == db.OpAccount || e.Op == db.OpSync {
 		return r.accounts[e.DID] != nil
@@ -116,8 +116,8 @@ func (r *records) afterGap(e *upstream.Event) {
 	}
 }
 
-// noteResyncRow keeps a row of the gap's resync that comes after the gap: the index may not have taken it for one. Any
-// other event supersedes the row of its record.
+// noteResyncRow keeps a row of the gap's resync that comes after the gap: the index may not have recognised it as a row
+// of a resync. Any other event supersedes the row of its record.
 func (r *records) noteResyncRow(a *account, e *upstream.Event) {
 	isRow := a.synced != "" && e.Op == db.OpCreate && (e.Rev == a.synced || !a.begun)
 	if !isRow {
@@ -143,7 +143,7 @@ func (r *records) account(did string) *account {
 	return a
 }
 
-// resetRepo supersedes all records of an account. Its records from here on are its whole repo.
+// resetRepo supersedes all records of an account. The records that follow are its whole repo.
 func (r *records) resetRepo(a *account, e *upstream.Event) {
 	r.reset[r.id(e.DID, "", "")] = e.Pos
 	a.synced = ""
@@ -152,14 +152,14 @@ func (r *records) resetRepo(a *account, e *upstream.Event) {
 	a.repo = map[db.Record]struct{}{}
 }
 
-// noteRecord notes that a record is in the repo, or was deleted by its own event. A nil account notes nothing.
+// noteRecord notes that a record is in the repo, or that its own event deleted it. It does nothing for a nil account.
 func (a *account) noteRecord(e *upstream.Event) {
 	if a != nil && a.repo != nil {
 		a.repo[db.Record{Collection: strings.Clone(e.Collection), Rkey: strings.Clone(e.Rkey)}] = struct{}{}
 	}
 }
 
-// copyOf returns an event of the store that doesn't change with the reader's buffers.
+// copyOf returns an event of the store that shares no memory with the reader's buffers.
 func (r *records) copyOf(e *upstream.Event) *apply.Event {
 	r.kept.Add(e)
 	events := r.kept.Events()

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// MaxSkew bounds by how much the clocks of two upstreams differ, and how much later one of them sees an event.
+// MaxSkew bounds the difference between the clocks of two upstreams, and the delay of an event at one of them against
+// the other.
 const MaxSkew = 5 * time.Minute
 
 // Endpoint is the address of a Jetstream server.
@@ -33,8 +34,8 @@ const (
 )
 
 // ParseAddress parses a server's host name or URL. The default scheme is https, and http on loopback; ws and wss are
-// http and https. A URL may have a user name and a password, and the path and filters of Jetstream's streams. No error
-// quotes a password.
+// http and https. A URL may have a user name and a password, and the path and filters of Jetstream's streams. Its
+// errors never quote a password.
 func ParseAddress(text string) (Address, error) {
 	text = strings.TrimSpace(text)
 	if text == "" {
@@ -129,8 +130,8 @@ func (e Endpoint) client() *http.Client {
 	return e.HTTP
 }
 
-// authorize adds the user name and the password to the header of a request. Errors quote URLs, so they are never in
-// one.
+// authorize adds the user name and the password to the header of a request. Errors quote URLs, so a URL never contains
+// them.
 func (e Endpoint) authorize(h http.Header) {
 	if e.User == nil {
 		return

@@ -15,8 +15,8 @@ import (
 	"github.com/bluesky-social/jetstream/segment"
 )
 
-// Archive reads the sealed segments of a v2 server. It reads single blocks, by the index at each segment's end, and
-// knows which events a block has that it can't read. The official client reads whole segments of 279 MB and holds
+// Archive reads the sealed segments of a v2 server. It reads single blocks, by the index at each segment's end. So it
+// knows which events are in a block that it can't read. The official client reads whole segments of 279 MB and holds
 // several of them in memory: 1.7 GB as measured.
 type Archive struct {
 	Endpoint
@@ -28,8 +28,8 @@ type Archive struct {
 }
 
 const (
-	// archiveAttempts is how often a request is made, and archiveBackoff the first wait between two attempts, which
-	// doubles.
+	// archiveAttempts is the number of attempts of a request. archiveBackoff is the first wait between two attempts;
+	// each wait is twice as long as the one before.
 	archiveAttempts = 4
 	archiveBackoff  = 250 * time.Millisecond
 )
@@ -103,7 +103,7 @@ type SegmentInfo struct {
 	MaxWitnessedAt int64  `json:"maxWitnessedAt"`
 }
 
-// Segments gives all segments to do, oldest first, until do returns false.
+// Segments calls do with each segment, oldest first, until do returns false.
 func (a *Archive) Segments(ctx context.Context, do func(*SegmentInfo) bool) error {
 	for cursor := ""; ; {
 		q := url.Values{"limit": {"1000"}}
@@ -134,8 +134,8 @@ func (a *Archive) Segments(ctx context.Context, do func(*SegmentInfo) bool) erro
 	}
 }
 
-// SeqBefore returns a sequence number up to which the archive has no event of the time us or later. The caller ignores
-// earlier events after it: it is the start of a segment.
+// SeqBefore returns a sequence number up to which the archive has no event of the time us or later. It is the start of
+// a segment, so the caller ignores events after it that are earlier than us.
 func (a *Archive) SeqBefore(ctx context.Context, us int64) (seq uint64, err error) {
 	err = a.Segments(ctx, func(s *SegmentInfo) bool {
 		if s.MaxWitnessedAt >= us {
@@ -214,7 +214,7 @@ type call struct {
 	limit  int64  // of the answer, in bytes
 }
 
-// request makes a call, and repeats it after errors that may pass.
+// request makes a call, and repeats it after temporary errors.
 func (a *Archive) request(ctx context.Context, c call) ([]byte, error) {
 	attempts := a.attempts
 	if attempts == 0 {
@@ -250,7 +250,7 @@ func (a *Archive) pause(ctx context.Context, d time.Duration) bool {
 	return true
 }
 
-// requestTimeout bounds one request, of partBytes or a block.
+// requestTimeout bounds one request of partBytes or of a block.
 const requestTimeout = 2 * time.Minute
 
 func (a *Archive) requestOnce(ctx context.Context, c call) ([]byte, error) {
@@ -305,7 +305,7 @@ func (a *Archive) readBody(res *http.Response, limit int64) ([]byte, error) {
 	}
 }
 
-// reportBytes is how many bytes come between two calls of Fetched: a slow line is not silent.
+// reportBytes is the number of bytes between two calls of Fetched: a slow connection must not look silent.
 const reportBytes = 64 << 10
 
 func (a *Archive) report(bytes int) {

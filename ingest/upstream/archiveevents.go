@@ -7,9 +7,10 @@ import (
 	"github.com/bluesky-social/jetstream/segment"
 )
 
-// Events gives the archive's events after the sequence number after to do, up to last unless it is 0, in order. An
-// event is valid until do returns. It ends with do's error, or at a block that can't be read, fetched twice. It returns
-// the number and the time, in microseconds since 1970, up to which do was given all.
+// Events calls do with the archive's events after the sequence number after, up to last unless it is 0, in order. An
+// event is valid until do returns. Events ends with do's error, or at a block that can't be read after it was fetched
+// twice. It returns the sequence number and the time, in microseconds since 1970, up to which do has received all
+// events.
 func (a *Archive) Events(
 	ctx context.Context, after, last uint64, do func(*Event) error,
 ) (through uint64, throughUS int64, err error) {
@@ -38,7 +39,7 @@ type blockEvents struct {
 	stopped     error // do's
 }
 
-// read gives the block's events to do. A block that can't be decoded is fetched once more.
+// read calls do with the block's events. It fetches a block that can't be decoded once more.
 func (r *blockEvents) read(ctx context.Context) error {
 	err := r.block.Err
 	if err == nil {
@@ -59,7 +60,7 @@ func (r *blockEvents) read(ctx context.Context) error {
 	return nil
 }
 
-// decode gives the rows to do. It skips rows that can't be read: ingest has counted them when it read them.
+// decode calls do with the rows. It skips unreadable rows: ingest counted them when it read them.
 func (r *blockEvents) decode() error {
 	var e Event
 	return Guard(r.archive.Logger, func() error {

@@ -16,12 +16,12 @@ import (
 const (
 	// partBytes is the size of one request: about a hundred blocks.
 	partBytes = 4 << 20
-	// fetchBytes bounds the frames in memory, fetched and not yet read. One request at a time doesn't fill a long
-	// network path. A larger block is fetched alone.
+	// fetchBytes bounds the frames in memory that are fetched and not yet read. Several requests run at once, because
+	// one at a time doesn't fill a long network path. A larger block is fetched alone.
 	fetchBytes = 8 * partBytes
 )
 
-// Decode makes items of a block's rows and gives them to emit. worker is the number of the goroutine that calls it.
+// Decode makes items of a block's rows and calls emit with each. worker is the number of the goroutine that calls it.
 type Decode[T any] func(ctx context.Context, worker int, b *Block, emit func(T) error) error
 
 // Decoded is a block with the items that a Decode makes of it.
@@ -30,7 +30,7 @@ type Decoded[T any] struct {
 	items chan T
 }
 
-// Each gives the items to do, in order, while they are made. Afterwards d.Broken says whether the block was decoded.
+// Each calls do with the items, in order, while they are made. Afterwards d.Broken is nil if the block was decoded.
 func (d *Decoded[T]) Each(ctx context.Context, do func(T) error) error {
 	for {
 		select {
@@ -48,9 +48,10 @@ func (d *Decoded[T]) Each(ctx context.Context, do func(T) error) error {
 	}
 }
 
-// Read reads the blocks with the filter's events after the sequence number after, before the number before unless it
-// is 0. decode runs in parallel; do gets block after block, in order. Blocks may have other events as well. Read ends
-// with do's error, or at the end of the archive, and returns the number up to which do got all blocks.
+// Read reads the blocks with the filter's events after the sequence number after, before the number before unless it is
+// 0. decode runs in parallel; do receives the blocks one by one, in order. Blocks may have other events as well. Read
+// ends with do's error, or at the end of the archive. It returns the sequence number up to which do has received all
+// blocks.
 func Read[T any](
 	ctx context.Context, a *Archive, after, before uint64, decode Decode[T], do func(*Decoded[T]) error,
 ) (through uint64, err error) {
@@ -80,7 +81,7 @@ func (a *Archive) Blocks(ctx context.Context, after, before uint64, do func(*Blo
 // seqRange is the sequence numbers between two others; before 0 is no end.
 type seqRange struct{ after, before uint64 }
 
-// reading reads one plan: fetch, schedule, decode and deliver run beside each other, and keep the order of blocks.
+// reading reads one plan: fetch, schedule, decode and deliver run concurrently and keep the order of blocks.
 type reading[T any] struct {
 	archive *Archive
 	running sync.WaitGroup
@@ -113,7 +114,7 @@ func readPlan[T any](
 	return r.deliver(ctx, want.after, do)
 }
 
-// fetch fetches the spans of a plan while there is memory. It ends at a segment whose blocks can't be listed.
+// fetch fetches the spans of a plan within fetchBytes. It ends at a segment whose blocks can't be listed.
 func (r *reading[T]) fetch(ctx context.Context, p *ArchivePlan, want seqRange) {
 	defer close(r.spans)
 	for i := range p.Segments {
@@ -189,7 +190,7 @@ func (r *reading[T]) decode(ctx context.Context, worker int, decode Decode[T]) {
 	}
 }
 
-// deliver gives blocks to do, in order, and returns the last sequence number of the last one.
+// deliver calls do with the blocks, in order, and returns the last sequence number of the last block.
 func (r *reading[T]) deliver(
 	ctx context.Context, after uint64, do func(*Decoded[T]) error,
 ) (through uint64, err error) {
@@ -243,7 +244,7 @@ type span struct {
 	fetched chan struct{}
 }
 
-// spanOf returns a span of the first of the blocks and those after it, of about partBytes.
+// spanOf returns a span of about partBytes that begins with the first of the blocks.
 func spanOf(s *PlannedSegment, blocks []*Block) *span {
 	first := blocks[0]
 	n := 1
@@ -259,7 +260,7 @@ func spanOf(s *PlannedSegment, blocks []*Block) *span {
 	return &span{segment: s, blocks: blocks[:n], cost: int64(min(size, fetchBytes)), fetched: make(chan struct{})}
 }
 
-// fetch reads a span's blocks. A failure is the error of each of them.
+// fetch reads a span's blocks. After a failure it sets Err of each block.
 func (a *Archive) fetch(ctx context.Context, sp *span) {
 	first := sp.blocks[0]
 	last := sp.blocks[len(sp.blocks)-1]
@@ -275,7 +276,7 @@ func (a *Archive) fetch(ctx context.Context, sp *span) {
 	}
 }
 
-// Refetch fetches a block alone. A block that can't be decoded may have been damaged on its way.
+// Refetch fetches a block alone. A block that can't be decoded may have been damaged in transit.
 func (a *Archive) Refetch(ctx context.Context, b *Block) error {
 	where := url.Values{"segment": {b.segment}, "blockIndex": {fmt.Sprint(b.index)}}
 	frame, err := a.request(ctx, call{method: http.MethodGet, name: "getBlock", query: where, limit: int64(b.size) + 1})

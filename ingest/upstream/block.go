@@ -17,7 +17,7 @@ import (
 
 // A block of a segment is a zstd frame of columns: the number of rows, their fixed fields and lengths, the text of all
 // rows, and the records of all rows. The official decoder holds all of it at once, up to a gigabyte of zeros from a few
-// kilobytes. This one checks the lengths against the size first, and gives one row after the other.
+// kilobytes. This decoder checks the lengths against the size first, and returns one row after the other.
 
 const (
 	// Sizes in bytes of an entry of a segment's block index, of the segment's header, and of the length before each
@@ -62,8 +62,8 @@ type Block struct {
 	cost  int64 // released of fetchBytes after the block is delivered
 }
 
-// parseIndex reads a segment's index, of blockIndexEntry bytes for each block. Blocks must be in order, in the file and
-// by their events. footer is the offset of their end.
+// parseIndex reads a segment's index, of blockIndexEntry bytes for each block. Blocks must be in order, both by offset
+// and by sequence number. footer is the offset of their end.
 func parseIndex(name string, index []byte, footer uint64) ([]*Block, error) {
 	out := make([]*Block, len(index)/blockIndexEntry)
 	le := binary.LittleEndian
@@ -110,8 +110,8 @@ func (b *Block) Name() string {
 // end returns the offset after the frame.
 func (b *Block) end() uint64 { return b.offset + uint64(b.size) }
 
-// Rows gives the block's rows to do, in order. A row is valid until do returns. Its error is do's, or that of a block
-// that can't be read, and then do got no row.
+// Rows calls do with the block's rows, in order. A row is valid until do returns. Rows returns do's error, or an error
+// if the block can't be read. In the second case it has not called do.
 func (b *Block) Rows(do func(*segment.Event) error) error {
 	body, c, done, err := openBlock(b.frame)
 	if err != nil {
@@ -148,7 +148,7 @@ func decoders(bound zstd.DOption) *sync.Pool {
 	}}
 }
 
-// openBlock decompresses a frame, checks all of it but the records, and returns its columns and a reader of the
+// openBlock decompresses a frame, checks everything except the records, and returns its columns and a reader of the
 // records. The caller must call done after reading them.
 func openBlock(frame []byte) (records io.Reader, c *columns, done func(), err error) {
 	records, c, done, err = openAtOnce(frame)
@@ -206,7 +206,7 @@ func openTwice(frame []byte) (records io.Reader, c *columns, done func(), err er
 	return stream, c, done, nil
 }
 
-// openStream reads a block to its end, so that zstd checks it, and no further than its lengths state.
+// openStream reads a block to its end, so that zstd checks it, but not beyond the length that its columns state.
 func openStream(r io.Reader) (*columns, error) {
 	c, err := readColumns(r)
 	if err != nil {
@@ -300,7 +300,7 @@ func readColumns(body io.Reader) (*columns, error) {
 	return c, nil
 }
 
-// each gives the rows to do, and reads their records from body.
+// each calls do with the rows, and reads their records from body.
 func (c *columns) each(body io.Reader, do func(*segment.Event) error) error {
 	at := c.from
 	for i := range c.n {
@@ -332,7 +332,7 @@ func (c *columns) each(body io.Reader, do func(*segment.Event) error) error {
 	return nil
 }
 
-// readPayload reads the next record. It skips one that is too long.
+// readPayload reads the next record. It skips a record that is too long.
 func (c *columns) readPayload(body io.Reader, size int64) error {
 	if size > maxPayload {
 		c.payload = c.payload[:0]

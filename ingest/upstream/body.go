@@ -78,7 +78,7 @@ func ofJSON(v any) (any, error) {
 	return v, nil
 }
 
-// number parses a number: an integer if it is written as one, else a float.
+// number parses a number: an int64 if it has neither fraction nor exponent and fits, otherwise a float64.
 func number(s string) (any, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err == nil {

@@ -15,20 +15,20 @@ import (
 
 // Event is one event of an upstream, of any protocol. Its text is valid until the next event is read.
 type Event struct {
-	Pos        uint64 // its cursor: a sequence number, or from MinTimeCursor on a time in microseconds
+	Pos        uint64 // its cursor: a sequence number, or a time in microseconds from MinTimeCursor on
 	TimeUS     int64
 	DID        string
 	Op         db.Op // 0: it doesn't change an index
 	Collection string
 	Rkey       string
 	Rev        string
-	CBOR, JSON []byte // the record, in one of them
+	CBOR, JSON []byte // the record, in one of the two
 	CID        string // of the record; empty: the protocol doesn't have it
 	Status     db.Status
 }
 
-// MinTimeCursor divides the cursors of Jetstream: below it they are sequence numbers, from it on times in microseconds
-// since 1970.
+// MinTimeCursor divides the cursors of Jetstream: smaller cursors are sequence numbers, others are times in
+// microseconds since 1970.
 const MinTimeCursor = 1_000_000_000_000_000
 
 var (
@@ -56,7 +56,7 @@ type commit struct {
 type frameV1 struct {
 	DID     string   `json:"did"`
 	TimeUS  int64    `json:"time_us"`
-	Cursor  uint64   `json:"cursor"` // the sequence number, from servers that speak v2 too
+	Cursor  uint64   `json:"cursor"` // the sequence number, from servers that also speak v2
 	Kind    string   `json:"kind"`
 	Commit  *commit  `json:"commit"`
 	Account *account `json:"account"`
@@ -137,7 +137,7 @@ func (e *Event) readV2(text []byte) error {
 	case f.Type != "message":
 		return ErrSkip
 	case p.Type == typesV2+"info":
-		return ErrSkip // the caller finds out itself where the stream begins
+		return ErrSkip // the caller checks by itself where the stream begins
 	}
 	*e = Event{Pos: p.Seq, DID: p.DID}
 	t, err := time.Parse(time.RFC3339Nano, p.Time)
@@ -211,8 +211,8 @@ func (e *Event) ReadRow(r *segment.Event) error {
 	return nil
 }
 
-// setControl reads a row of an account's status or of a sync. They are few in a thousand, so that a map for each costs
-// little.
+// setControl reads a row of an account's status or of a sync. They are a few rows in a thousand, so a map for each
+// costs little.
 func (e *Event) setControl(r *segment.Event) error {
 	v, err := cbor.Unmarshal(r.Payload)
 	if err != nil {
@@ -232,7 +232,7 @@ func (e *Event) setControl(r *segment.Event) error {
 	return nil
 }
 
-// status maps the reasons that com.atproto.sync.subscribeRepos#account names; a new one hides the account.
+// status maps the reasons that com.atproto.sync.subscribeRepos#account names. An unknown reason hides the account.
 func status(a *account) db.Status {
 	if a.Active {
 		return db.StatusActive

@@ -6,7 +6,7 @@ type Filter struct {
 	DIDs        []string
 }
 
-// Limits of a filter. A longer list is not sent, and the caller filters by itself. The servers allow 100 collections.
+// Limits of a filter. A longer list is not sent, and the caller filters the events. The servers allow 100 collections.
 // 200 DIDs make a URL of about 8 kB, which proxies accept. A plan is a POST, with the servers' limit.
 const (
 	maxCollections = 100

@@ -10,7 +10,7 @@ import (
 
 const (
 	// A server that restarts is back within seconds, so the first waits are short. A server that is down for long must
-	// not be hammered.
+	// not receive many requests.
 	backoffMin = 250 * time.Millisecond
 	backoffMax = 30 * time.Second
 )
@@ -44,8 +44,8 @@ func NewHosts(endpoints []Endpoint) *Hosts {
 // All returns the hosts in order of preference. The caller must not change the list.
 func (hs *Hosts) All() []*Host { return hs.list }
 
-// Pick returns the host for the next session, and how long to wait before. current is the host of the last session, or
-// nil. After its first failure current gets a second chance at once: a failover costs the overlap.
+// Pick returns the host for the next session, and the time to wait before it. current is the host of the last session,
+// or nil. After its first failure current gets a second chance at once: a failover costs the overlap.
 func (hs *Hosts) Pick(current *Host, now time.Time) (next *Host, wait time.Duration) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
@@ -70,8 +70,8 @@ func (hs *Hosts) Pick(current *Host, now time.Time) (next *Host, wait time.Durat
 	return next, next.retry.Sub(now)
 }
 
-// SessionEnded notes that a session failed with err. received reports whether it brought events. failover denies the
-// host a second chance: another host is next if there is one.
+// SessionEnded notes that a session failed with err. received reports whether it brought events. With failover the host
+// gets no second chance: Pick returns another host if there is one.
 func (h *Host) SessionEnded(err error, now time.Time, received, failover bool) {
 	h.hosts.mu.Lock()
 	defer h.hosts.mu.Unlock()
@@ -93,7 +93,7 @@ func (h *Host) SessionEnded(err error, now time.Time, received, failover bool) {
 	h.retry = now.Add(wait)
 }
 
-// jitter keeps the clients of a server that comes back from connecting all at once.
+// jitter spreads the connections of a server's clients after it restarts.
 func jitter(wait time.Duration) time.Duration { return wait/2 + rand.N(wait/2) }
 
 // SetHealthy forgets the failures of a host.
@@ -119,14 +119,14 @@ func (h *Host) Kind() string {
 	return h.kind
 }
 
-// Failure returns why the last session ended and when the next is due. An empty text is a healthy host.
+// Failure returns why the last session ended and when the next is due. The text is empty for a healthy host.
 func (h *Host) Failure() (text string, retry time.Time) {
 	h.hosts.mu.Lock()
 	defer h.hosts.mu.Unlock()
 	return h.failure, h.retry
 }
 
-// Probe finds out what the host speaks now. wasV2 reports that it spoke v2 when an earlier process followed it.
+// Probe asks the host for its present protocol. wasV2 means that it spoke v2 when an earlier process followed it.
 func (h *Host) Probe(ctx context.Context, wasV2 bool) (Protocol, error) {
 	h.hosts.mu.Lock()
 	wasV2 = wasV2 || h.kind == KindV2

@@ -22,8 +22,8 @@ import (
 
 // Kinds of upstream, by the newest protocol that they speak.
 const (
-	KindV2 = "v2" // has an archive and resyncs; positions are sequence numbers
-	KindV1 = "v1" // has neither; positions are times in microseconds
+	KindV2 = "v2" // with archive and resyncs; positions are sequence numbers
+	KindV1 = "v1" // without both; positions are times in microseconds
 )
 
 const (
@@ -107,7 +107,7 @@ func newDecoder(dict []byte) *zstd.Decoder {
 	return d
 }
 
-// dialError returns the reason of a refused upgrade.
+// dialError returns the reason for a refused upgrade.
 func dialError(res *http.Response, err error) error {
 	if res == nil || res.StatusCode == http.StatusSwitchingProtocols {
 		return err
@@ -137,7 +137,7 @@ func (l *Live) Close() {
 	}
 }
 
-// Ping waits for the answer to a ping. Another goroutine must be in Next meanwhile, or the answer isn't read.
+// Ping waits for the answer to a ping. Another goroutine must be in Next at the same time: it reads the answer.
 func (l *Live) Ping(ctx context.Context) error { return l.conn.Ping(ctx) }
 
 var errFrameSize = fmt.Errorf("%w: it has more than %d bytes", ErrNoEvent, maxFrame)

@@ -15,8 +15,9 @@ var dictionaryMagic = []byte{0x37, 0xA4, 0x30, 0xEC}
 const (
 	// maxDictionary bounds a dictionary. Servers have about 100 kB.
 	maxDictionary = 1 << 20
-	// ProbeFails is how many sessions in a row must fail before v1 is tried on a server that answers with errors, or
-	// that spoke v2 before. A v2 server that restarts has errors for seconds, and its v1 stream lacks resyncs.
+	// ProbeFails is the number of sessions in a row that must fail before weft tries v1 on a server that answers with
+	// errors or that spoke v2 before. A v2 server that restarts answers with errors for seconds, and its v1 stream
+	// lacks resyncs.
 	ProbeFails = 3
 )
 
@@ -27,8 +28,8 @@ type Protocol struct {
 	Stopgap    error  // of v1: why v2 can't be used for now; nil: the server speaks v1 only
 }
 
-// Probe finds out the protocol of a server: by v2's dictionary, and where that answer isn't clear, by opening the
-// streams. wasV2 reports that it spoke v2 before; fails is how many sessions in a row have failed.
+// Probe finds the protocol of a server: it asks for v2's dictionary and, if the answer isn't clear, opens the streams.
+// wasV2 means that the server spoke v2 before; fails is the number of sessions in a row that have failed.
 func (e Endpoint) Probe(ctx context.Context, wasV2 bool, fails int) (Protocol, error) {
 	status, body, err := e.getDictionary(ctx)
 	switch {
@@ -56,7 +57,7 @@ func (e Endpoint) Probe(ctx context.Context, wasV2 bool, fails int) (Protocol, e
 	return p, nil
 }
 
-// getDictionary asks for v2's dictionary. status is 0 without an answer; err describes any answer but 200.
+// getDictionary asks for v2's dictionary. status is 0 without an answer; err describes any answer other than 200.
 func (e Endpoint) getDictionary(ctx context.Context) (status int, body []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
@@ -81,7 +82,7 @@ func (e Endpoint) getDictionary(ctx context.Context) (status int, body []byte, e
 	return http.StatusOK, body, nil
 }
 
-// opens reports whether a stream of a kind can be opened, by its error.
+// opens tries to open a stream of a kind. It returns nil if the stream opens.
 func (e Endpoint) opens(ctx context.Context, kind string) error {
 	l, err := Dial(ctx, e, kind, nil, 0, Filter{})
 	var said *StreamError

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Refused is an answer other than the requested content.
+// Refused is the error for an answer without the requested content.
 type Refused struct {
 	Status int
 	Wait   time.Duration // to wait before the next request, from Retry-After; 0: not given
@@ -24,7 +24,7 @@ func (e *Refused) Final() bool { return e.Status < 500 && e.Status != http.Statu
 // maxRetryAfter bounds Retry-After.
 const maxRetryAfter = 15 * time.Minute
 
-// refused makes a Refused of an answer. Retry-After is in seconds or an HTTP date.
+// refused returns the Refused of an answer. Retry-After is a number of seconds or an HTTP date.
 func refused(res *http.Response) error {
 	e := &Refused{Status: res.StatusCode}
 	text := res.Header.Get("Retry-After")
