@@ -13,7 +13,6 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/checkpoint"
-	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
 )
@@ -148,7 +147,7 @@ func TestBudget(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := modelOf(events).Compare(t.Context(), s, dbtest.Depth{Page: 20}); err != nil {
+		if err := modelOf(events).Compare(t.Context(), s, sampled(20)); err != nil {
 			t.Error(err)
 		}
 		g.free.Store(reserve / 2) // the disk has less than the budget

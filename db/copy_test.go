@@ -213,7 +213,7 @@ func TestCopyEqualsModel(t *testing.T) {
 					t.Fatalf("at %d (%v), and was put at %d", at, err, change.Position)
 				}
 				catchUp(t, kept, dir, f)
-				if err := m.Compare(t.Context(), f, dbtest.Depth{Page: 3}); err != nil {
+				if err := m.Compare(t.Context(), f, sampled(3)); err != nil {
 					t.Fatalf("step %d: %v", step, err)
 				}
 				if r.IntN(6) == 0 {
@@ -241,7 +241,7 @@ func TestCopyEqualsModel(t *testing.T) {
 				t.Fatal(err)
 			}
 			catchUp(t, kept, dir, f)
-			if err := m.Compare(t.Context(), f, dbtest.Depth{Page: 3}); err != nil {
+			if err := m.Compare(t.Context(), f, sampled(3)); err != nil {
 				t.Fatal(err)
 			}
 			st, err := f.Stats(t.Context())

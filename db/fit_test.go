@@ -39,7 +39,7 @@ func (f *fitting) batch(events int) {
 	var batch []apply.Event
 	f.made++
 	for i := range events {
-		e := f.like(i*f.made%1999, fmt.Sprintf("https://%d.example/", f.made*i%307))
+		e := f.like(i*f.made%1999, fmt.Sprintf("https://%d.example/", f.made*i%97))
 		e.Rkey = newHistory(0).tid(e.TimeUS + int64(i))
 		if i%20 == 0 {
 			e.Collection = "app.bsky.graph.follow"
@@ -93,7 +93,7 @@ func TestFit(t *testing.T) {
 			moves++
 		}
 		if n == 50 {
-			f.compare(50)
+			f.compare(100)
 		}
 	}
 	if kept := f.s.LogClock() - f.fitUS; moves < 3 || kept < (20*time.Minute).Microseconds() {
@@ -123,11 +123,11 @@ func TestFit(t *testing.T) {
 			f.fitUS-before, f.s.Paused())
 	}
 	f.batch(400)
-	f.compare(50)
+	f.compare(100)
 
 	rules := f.times
 	f.open("*=forever", map[string]time.Duration{"*": 0})
-	f.compare(50)
+	f.compare(100)
 	f.open(fitRules, rules)
 	if us := f.s.FitUS(); us != f.fitUS {
 		t.Errorf("the horizon of the rules is %d when they come back, and was %d", us, f.fitUS)
@@ -169,5 +169,5 @@ func TestFitCannot(t *testing.T) {
 	}
 	f.open(fitRules, f.times)
 	f.batch(400)
-	f.compare(50)
+	f.compare(100)
 }

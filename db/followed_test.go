@@ -148,7 +148,7 @@ func TestOutlierInFeed(t *testing.T) {
 			}
 			s = openWith(t, cfg)
 		}
-		if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 2}); err != nil {
+		if err := m.Compare(t.Context(), s, sampled(2)); err != nil {
 			t.Fatalf("after event %d: %v", e.Seq, err)
 		}
 	}

@@ -91,7 +91,7 @@ func TestSeveralHosts(t *testing.T) {
 				}
 				if step%4 == 3 {
 					untilNoJobs(t, s)
-					if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 3}); err != nil {
+					if err := m.Compare(t.Context(), s, sampled(3)); err != nil {
 						t.Fatalf("step %d, %d events, on host %s: %v", step, len(sent), host, err)
 					}
 				}
@@ -183,7 +183,7 @@ func TestHostsLose(t *testing.T) {
 					catchUp(string("abc"[i]), len(sent))
 				}
 				untilNoJobs(t, s)
-				if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 3}); err != nil {
+				if err := m.Compare(t.Context(), s, sampled(3)); err != nil {
 					t.Fatalf("step %d, %d events: %v", step, len(sent), err)
 				}
 			}

@@ -95,7 +95,7 @@ func (k *keeping) like(account int, target string) apply.Event {
 
 func (k *keeping) compare(page int) {
 	k.t.Helper()
-	if err := k.m.Compare(k.t.Context(), k.s, dbtest.Depth{Page: page}); err != nil {
+	if err := k.m.Compare(k.t.Context(), k.s, sampled(page)); err != nil {
 		k.t.Fatal(err)
 	}
 }

@@ -160,7 +160,7 @@ func TestLogWindow(t *testing.T) {
 					w.read()
 				}
 				if step%8 == 7 {
-					if err := w.model.Compare(t.Context(), w.s, dbtest.Depth{Page: 3}); err != nil {
+					if err := w.model.Compare(t.Context(), w.s, sampled(3)); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -170,7 +170,7 @@ func TestLogWindow(t *testing.T) {
 			if w.oldest != w.s.Seq() {
 				t.Errorf("after a quiet time, rows %d to %d are left", w.oldest, w.s.Seq())
 			}
-			if err := w.model.Compare(t.Context(), w.s, dbtest.Depth{Page: 3}); err != nil {
+			if err := w.model.Compare(t.Context(), w.s, sampled(3)); err != nil {
 				t.Error(err)
 			}
 			compareBodies(t, &w.model, w.s, w.cfg)

@@ -3,6 +3,7 @@ package apply
 import (
 	"database/sql"
 	"hash/maphash"
+	"slices"
 
 	"weft.dev/weft/db/index"
 )
@@ -28,6 +29,7 @@ func NewHistory(committed *sql.DB, dedupEvents int, v *index.Snapshot) *History 
 type idCache struct {
 	seeds [2]maphash.Seed
 	sets  []idSet
+	names int // entries, at most: those that others replaced count until the next growth
 }
 
 // idSet is the entries that a name can lie in, the one used last in front: 64 bytes, a line of the processor's cache.
@@ -39,21 +41,28 @@ type idEntry struct {
 	id    uint32 // 0: empty
 }
 
-// idSets bounds the cache: 2^18 sets are a million names in 16 MiB, about the accounts that are active on the network
-// in a few hours.
-const idSets = 1 << 18
+const (
+	// idSetsFirst is the size of a cache before it grows: a thousand names in 16 KiB.
+	idSetsFirst = 1 << 8
+	// idSetsMost bounds the cache: 2^18 sets are a million names in 16 MiB, about the accounts that are active on the
+	// network in a few hours.
+	idSetsMost = 1 << 18
+	// idsPerSet is how many names a set has on average when the cache grows: with half of its places, few names replace
+	// others.
+	idsPerSet = 2
+)
 
 func (c *idCache) hash(name []byte) (hash uint64, check uint32) {
 	if c.sets == nil {
 		c.seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
-		c.sets = make([]idSet, idSets)
+		c.sets = make([]idSet, idSetsFirst)
 	}
 	return maphash.Bytes(c.seeds[0], name), uint32(maphash.Bytes(c.seeds[1], name))
 }
 
 func (c *idCache) get(name []byte) (uint64, bool) {
 	hash, check := c.hash(name)
-	set := &c.sets[hash%idSets]
+	set := c.set(hash)
 	for i, e := range set {
 		if e.hash == hash && e.check == check && e.id != 0 {
 			copy(set[1:i+1], set[:i])
@@ -70,7 +79,32 @@ func (c *idCache) put(name []byte, id uint64) {
 		return
 	}
 	hash, check := c.hash(name)
-	set := &c.sets[hash%idSets]
-	copy(set[1:], set[:])
-	set[0] = idEntry{hash, check, uint32(id)}
+	if c.names >= idsPerSet*len(c.sets) && len(c.sets) < idSetsMost {
+		c.grow()
+	}
+	c.set(hash).add(idEntry{hash, check, uint32(id)})
+	c.names++
+}
+
+func (c *idCache) set(hash uint64) *idSet { return &c.sets[hash%uint64(len(c.sets))] }
+
+// grow doubles the cache.
+func (c *idCache) grow() {
+	old := c.sets
+	c.sets = make([]idSet, 2*len(old))
+	c.names = 0
+	for i := range old {
+		for _, e := range slices.Backward(old[i][:]) { // the one used last is added last
+			if e.id != 0 {
+				c.set(e.hash).add(e)
+				c.names++
+			}
+		}
+	}
+}
+
+// add adds an entry in front.
+func (s *idSet) add(e idEntry) {
+	copy(s[1:], s[:])
+	s[0] = e
 }
