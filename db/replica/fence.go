@@ -20,7 +20,7 @@ import (
 	"weft.dev/weft/db/replica/restore"
 )
 
-// fence is set for good when nothing may be written to the replica any more.
+// fence is set once, for the rest of the process, when nothing may be written to the replica any more.
 type fence struct{ err atomic.Pointer[error] }
 
 func (f *fence) reason() error {
@@ -79,7 +79,7 @@ func (r *Replicator) confirmLease(ctx context.Context) error {
 	return r.lease.check(ctx)
 }
 
-// newLease makes the lease of this process, which is not taken yet.
+// newLease returns the lease of this process. The lease is not acquired yet.
 func (r *Replicator) newLease() error {
 	objects, err := config.NewObjects(r.cfg.Replica)
 	if err != nil {
@@ -168,8 +168,8 @@ type knownFiles map[fileName]knownFile
 
 type knownFile struct {
 	bytes int64 // unknownLength while it is being written
-	// notes is how often the file was noted. A file that is noted during a listing may exist although the listing lacks
-	// it.
+	// notes is the number of times that the file was noted. A file that is noted during a listing may exist although
+	// the listing lacks it.
 	notes int
 }
 
@@ -239,7 +239,7 @@ func (r *Replicator) knownNames() knownFiles {
 }
 
 // restorableWithout describes the restorable part of a listing without the strangers' files. A file that ends after the
-// start of a stranger's file may be made from it: only the files that end before all of them are sure.
+// start of a stranger's file may have been made from that file: only the files that end before all of them are sure.
 func restorableWithout(files, strangers []restore.File) string {
 	limit := ltx.TXID(0)
 	for _, f := range strangers {
@@ -284,8 +284,8 @@ func (r *Replicator) remains(ctx context.Context) (string, error) {
 		from, restore.DescribeSpans(restore.Spans(sure))), nil
 }
 
-// findForeignWrites finds writes of another process: files that this process does not know, and other content under the
-// names of its newest files.
+// findForeignWrites finds writes of another process: files that this process does not know, and files with the names of
+// its newest files but other content.
 func (r *Replicator) findForeignWrites(ctx context.Context, files []restore.File, before knownFiles) error {
 	var found []restore.File
 	for _, f := range r.unknownFiles(files, before) {

@@ -24,7 +24,7 @@ import (
 // FollowerConfig configures a follow. Replica and Dir have to be set.
 type FollowerConfig struct {
 	Replica      config.Config    // whose weft.db and segments are followed; its DB is not used
-	Dir          string           // of the copy, which belongs to it alone
+	Dir          string           // of the copy; no other process may use it
 	PollInterval time.Duration    // between two polls of the replica; 0: 250 ms
 	CacheBytes   int64            // db.FollowerConfig's
 	Logger       *slog.Logger     // nil: none
@@ -35,14 +35,16 @@ const (
 	// defaultPollInterval is a quarter of the second after which a primary uploads. A poll asks for one object by its
 	// name. A listing costs twelve times as much in an object store.
 	defaultPollInterval = 250 * time.Millisecond
-	// listEvery is how long the next file by name may be absent before the follower lists the replica: a compaction may
-	// have replaced the file while the follower was away.
+	// listEvery is the time for which the next file by name may be absent before the follower lists the replica: a
+	// compaction may have replaced the file while the follower was away.
 	listEvery = 30 * time.Second
-	// nextBytes is how much is read of a file of unknown size; the listing has the size of a longer one.
+	// nextBytes is the number of bytes read of a file of unknown size. The size of a longer file comes from the
+	// listing.
 	nextBytes = 32 << 20
-	// filesPerPoll is how many files go in before they are shown.
+	// filesPerPoll is the number of files that are applied before the index shows them.
 	filesPerPoll = 32
-	// Failures are tried again after these pauses, each twice as long as the one before.
+	// The follower retries after a failure. The first and the longest pause are these; each pause is twice as long as
+	// the one before.
 	minPollPause = 500 * time.Millisecond
 	maxPollPause = 15 * time.Second
 )
@@ -65,10 +67,10 @@ type Follower struct {
 	at          ltx.TXID  // of the copy
 	time        time.Time // when the primary wrote it
 	listed      time.Time
-	behindSince time.Time // start of the listings with the replica behind the copy; zero: the last one was not
-	newest      ltx.TXID  // that a listing has shown
+	behindSince time.Time // first of the listings in a row with the replica behind the copy; zero: none
+	newest      ltx.TXID  // in any listing so far
 	behind      error     // why the last listing did not lead to the newest transaction; nil: it did
-	sure        time.Time // when the copy was last known to have all: by a listing, or as the next file was there
+	sure        time.Time // when the copy was last known to be complete: by a listing, or because the next file existed
 	unshown     bool      // the copy has transactions that the index does not show
 
 	queue segmentQueue
@@ -81,7 +83,7 @@ type Follower struct {
 type followState struct {
 	shown   ltx.TXID
 	time    time.Time // of the shown state
-	whole   time.Time // when the copy, as it is shown, was last found to have all that the replica has
+	whole   time.Time // when the shown copy was last found to have all data of the replica
 	missing []db.ManifestFile
 	err     error
 	errAt   time.Time
@@ -95,7 +97,7 @@ type segmentQueue struct {
 	want []db.ManifestFile
 }
 
-// NewFollower makes a follow, and touches nothing.
+// NewFollower returns a Follower. It reads and writes nothing.
 func NewFollower(cfg FollowerConfig) *Follower {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -108,8 +110,8 @@ func NewFollower(cfg FollowerConfig) *Follower {
 		queue: segmentQueue{wake: make(chan struct{}, 1), done: make(chan struct{}, 1)}}
 }
 
-// Open downloads the state of the replica and shows it. While the replica is unreachable, Open shows a complete copy as
-// it is.
+// Open downloads the state of the replica and shows it. If the replica is unreachable, Open shows the present copy if
+// it is complete.
 func (f *Follower) Open(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
@@ -146,7 +148,7 @@ func (f *Follower) Open(ctx context.Context) (err error) {
 	if err := f.refreshFirst(ctx); err != nil {
 		return err
 	}
-	if f.sure.IsZero() { // how old the copy is, is not known: at most as old as its newest row
+	if f.sure.IsZero() { // the age of the copy is unknown: it is at most that of its newest row
 		f.sure = time.UnixMicro(f.index.NewestTime())
 	}
 	f.state.whole = f.sure
@@ -162,7 +164,7 @@ func (f *Follower) refreshFirst(ctx context.Context) error {
 		}
 		if err := f.fetchAll(ctx, missing); err != nil && !errors.Is(err, restore.ErrAbsent) {
 			return err
-		} else if err != nil { // compacted meanwhile, unless the newest manifest names it
+		} else if err != nil { // a compaction has removed it, unless the newest manifest names it
 			before := f.at
 			if e := f.catchUp(ctx); e != nil || f.at == before {
 				return errors.Join(err, e)
@@ -314,7 +316,7 @@ func (f *Follower) catchUp(ctx context.Context) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.sure.Before(f.state.whole) { // the polls since then found no next file, and took that for the end
+	if f.sure.Before(f.state.whole) { // the polls since then found no next file, and took the copy for complete
 		f.state.whole = f.sure
 	}
 	return f.behind
@@ -365,7 +367,7 @@ func (f *Follower) applyAll(ctx context.Context, picked []restore.File) error {
 		}
 		f.cfg.Logger.Info("downloading the database", "files", len(picked), "bytes", restore.SumBytes(picked),
 			"database_bytes", whole)
-		if err := restore.EnoughSpace(f.cfg.Dir, 2*whole); err != nil { // once more in the WAL
+		if err := restore.EnoughSpace(f.cfg.Dir, 2*whole); err != nil { // the WAL holds it a second time
 			return err
 		}
 	}
@@ -379,7 +381,7 @@ func (f *Follower) applyAll(ctx context.Context, picked []restore.File) error {
 	return nil
 }
 
-// startBehind is since when the replica is behind the copy: since now, unless it was so before.
+// startBehind returns the time since which the replica is behind the copy. It sets the time to now if it is not set.
 func (f *Follower) startBehind() time.Time {
 	if f.behindSince.IsZero() {
 		f.behindSince = f.listed
@@ -387,7 +389,7 @@ func (f *Follower) startBehind() time.Time {
 	return f.behindSince
 }
 
-// list lists the files of all levels. Their times are those of the upload, which cost nothing.
+// list lists the files of all levels. Their times are the times of the uploads, which need no further request.
 func (f *Follower) list(ctx context.Context) (files []restore.File, err error) {
 	if err := f.client.Init(ctx); err != nil {
 		return nil, err
@@ -440,7 +442,7 @@ func (f *Follower) apply(
 	return nil
 }
 
-// refresh shows the state of the copy, as far as the segments are there, and returns the missing segments.
+// refresh shows the state of the copy, as far as the segments are on this disk, and returns the missing segments.
 func (f *Follower) refresh(ctx context.Context) ([]db.ManifestFile, error) {
 	current, missing, err := f.index.Refresh(ctx)
 	if err != nil {

@@ -17,13 +17,14 @@ func (f *Follower) Lag() (time.Duration, uint64) {
 	seq := f.index.Seq()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.state.time.IsZero() { // the primary had it after its newest event
+	if f.state.time.IsZero() { // the primary wrote it after its newest event
 		return max(f.cfg.Now().Sub(time.UnixMicro(f.index.NewestTime())), 0), seq
 	}
 	return max(f.cfg.Now().Sub(f.state.time), 0), seq // clocks of two machines
 }
 
-// Ready returns nil if the index shows the replica's newest state, or did within the given time; else the reason.
+// Ready returns nil if the index shows the replica's newest state, or showed it within the given time. Otherwise it
+// returns the reason.
 func (f *Follower) Ready(within time.Duration) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -49,7 +49,7 @@ func (e *ForeignError) Error() string {
 		e.Where, e.Why, position(theirs, e.Remote, e.TheirSeq), position(e.Ours, e.Local, e.OurSeq))
 }
 
-// claim writes whose the replica is.
+// claim records in the replica the index to which it belongs.
 func claim(ctx context.Context, clients *config.Pool, instance string) error {
 	client, err := clients.Client(config.InstanceSub)
 	if err != nil {
@@ -113,7 +113,8 @@ func compare(
 	// The data directory that wrote last may have lost its LTX files: then the manifest in the replica decides.
 	lacks := pos.TXID == 0 || last != nil && last.mine && newest.Max > pos.TXID
 	if newest.Max > 0 && (lacks || theirs == "") {
-		// Where files are gone, and the file that names the index too, the newest file says below whose replica it is.
+		// If files are gone, and among them the file that names the index, the newest file shows below to which index
+		// the replica belongs.
 		picked, err := restore.Chain(result.files, restore.Target{})
 		switch {
 		case err == nil:

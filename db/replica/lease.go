@@ -33,11 +33,11 @@ const leaseSub = "lease"
 // own clock.
 type leaseTimes struct {
 	renew   time.Duration // between renewals
-	suspend time.Duration // without a renewal for so long the holder sends nothing, and cancels its uploads
-	expire  time.Duration // without a change for so long the lease is free; longer than suspend by a request's time
+	suspend time.Duration // after this time without a renewal, the holder sends nothing and cancels its uploads
+	expire  time.Duration // after this time without a change, the lease is free; suspend and a request's time
 }
 
-// defaultLeaseTimes let a store be away for half a minute, and a second machine wait for three quarters.
+// defaultLeaseTimes tolerate an outage of the store of half a minute. A second machine waits for 45 seconds.
 var defaultLeaseTimes = leaseTimes{renew: 10 * time.Second, suspend: 30 * time.Second, expire: 45 * time.Second}
 
 // leaseRecord names the process that writes to a replica. The record with the highest generation is valid. One holder
@@ -83,7 +83,7 @@ type WriterError struct {
 	Host    string // of the other; empty: unknown
 	Why     string
 	Remains string // the restore points; empty: not checked
-	Both    bool   // both have written, so that this place is no good for either
+	Both    bool   // both have written, so neither can use this place
 	Do      string
 	Said    string // the whole message, from an earlier process; empty: made from the fields
 }
@@ -121,7 +121,7 @@ type lease struct {
 	logger  *slog.Logger
 	// state adds the index's state to a renewal.
 	state func(*leaseRecord)
-	// onLost is called once, when another has the lease.
+	// onLost is called once, when another process has the lease.
 	onLost func(error)
 
 	mu         sync.Mutex
@@ -129,12 +129,12 @@ type lease struct {
 	renewals   uint64
 	renewed    time.Time // when the newest renewal began
 	lost       error
-	next       leaseRecord        // by whom; zero: not lost
+	next       leaseRecord        // the lease that replaced this one; zero: not lost
 	stop       context.CancelFunc // of renewing; nil: not begun
 	stopped    chan struct{}
 }
 
-// newest is the lease with the highest generation; nil: there is none.
+// newest returns the lease with the highest generation; nil: there is none.
 func (l *lease) newest(ctx context.Context) (*found, error) {
 	names, err := l.objects.List(ctx, leaseSub)
 	if err != nil {
@@ -318,7 +318,7 @@ func (l *lease) run(ctx context.Context) {
 	}
 }
 
-// renew writes the lease again, unless another has it.
+// renew writes the lease again, unless another process has it.
 func (l *lease) renew(ctx context.Context) error {
 	began := time.Now()
 	if err := l.check(ctx); err != nil && !errors.Is(err, errOverdue) {
@@ -348,8 +348,8 @@ func (l *lease) renew(ctx context.Context) error {
 	return nil
 }
 
-// check reports whether another process has the lease. It costs one request for a file that does not exist. No clock
-// shows a machine that it was paused, so that the check precedes each upload.
+// check reports whether another process has the lease. It costs one request for a file that does not exist. A machine
+// can't see on its clock that it was paused, so the check precedes each upload.
 func (l *lease) check(ctx context.Context) error {
 	l.mu.Lock()
 	generation := l.generation
@@ -371,7 +371,7 @@ func (l *lease) check(ctx context.Context) error {
 	return l.overdue()
 }
 
-// overdue is an error while the lease may have expired for others.
+// overdue returns an error while the lease may have expired for others.
 func (l *lease) overdue() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -384,7 +384,7 @@ func (l *lease) overdue() error {
 	return nil
 }
 
-// lose notes that another has the lease.
+// lose notes that another process has the lease.
 func (l *lease) lose(other leaseRecord) error {
 	l.mu.Lock()
 	if l.lost != nil {
@@ -430,7 +430,7 @@ func (l *lease) bound(ctx context.Context) (context.Context, context.CancelFunc)
 	}
 }
 
-// release ends renewing. With free another may take the lease at once.
+// release ends the renewals. With free, another process may take the lease at once.
 func (l *lease) release(ctx context.Context, free bool) error {
 	l.mu.Lock()
 	stop := l.stop
@@ -451,7 +451,7 @@ func (l *lease) release(ctx context.Context, free bool) error {
 	return errors.Join(err, l.objects.Close())
 }
 
-// holderFile names who a data directory is to a replica: KEY/holder.
+// holderFile is the file with the identity of a data directory in leases: KEY/holder.
 type holderFile struct {
 	Holder string `json:"holder"`
 	Host   string `json:"host"`

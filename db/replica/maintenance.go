@@ -19,7 +19,7 @@ const maxTaskBackoff = 5 * time.Minute
 // the status and retries before the next turn.
 type task struct {
 	what string
-	next func(now time.Time) time.Time // when its next turn is
+	next func(now time.Time) time.Time // the time of its next run
 	do   func(ctx context.Context) error
 }
 
@@ -52,7 +52,7 @@ func (r *Replicator) tasks(levels litestream.CompactionLevels) []task {
 	return all
 }
 
-// compact gives a level its turn. That there is nothing to do is no failure.
+// compact compacts into a level. It returns nil if there is nothing to compact.
 func (r *Replicator) compact(ctx context.Context, level *litestream.CompactionLevel) error {
 	_, err := r.store.CompactDB(ctx, r.local, level)
 	if errors.Is(err, litestream.ErrNoCompaction) || errors.Is(err, litestream.ErrCompactionTooEarly) {
@@ -72,7 +72,7 @@ func (r *Replicator) validate(ctx context.Context) error {
 	return nil
 }
 
-// runTask runs one task at its turns until ctx ends, from the first LTX file on.
+// runTask runs one task at its times until ctx ends. It begins with the first LTX file.
 func (r *Replicator) runTask(ctx context.Context, u task) error {
 	select {
 	case <-ctx.Done():

@@ -17,7 +17,7 @@ import (
 // begins, and the file was read from the database before the write. So no restore point names a segment that the
 // replica lacks.
 //
-// It is closed for good when another process has the replica: Litestream's own loops run until the end.
+// It refuses all writes once another process has the replica: Litestream's own loops run until the process ends.
 type orderedClient struct {
 	litestream.ReplicaClient
 	r *Replicator
@@ -54,7 +54,7 @@ func (g orderedClient) WriteLTXFile(
 	g.r.rememberWritten(name, info.Size)
 	if level == 0 {
 		path := ""
-		if f, ok := r.(*os.File); ok { // an LTX file on this disk; else a copy of the database
+		if f, ok := r.(*os.File); ok { // an LTX file on this disk; otherwise a copy of the database
 			path = f.Name()
 		}
 		g.r.noteSent(maxTXID, path)
@@ -91,7 +91,7 @@ func (g orderedClient) LTXFiles(
 	return &contiguousFiles{FileIterator: files}, nil
 }
 
-// contiguousFiles ends before the first gap of a listing.
+// contiguousFiles iterates over a listing up to its first gap.
 type contiguousFiles struct {
 	ltx.FileIterator
 	end ltx.TXID // the newest transaction so far; 0: there is no file yet
@@ -137,7 +137,7 @@ func (c *countedReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// countedFile can be read again from anywhere, as an upload that is tried again wants.
+// countedFile also implements io.Seeker, because a retried upload reads the file again.
 type countedFile struct {
 	f    *os.File
 	sent *atomic.Int64

@@ -19,14 +19,16 @@ import (
 )
 
 const (
-	// pollInterval is how often the replicator polls the replica for missing files and for files of other writers. A
-	// poll takes a listing of each level and of the segments. The replicator reports a fault within a minute.
+	// pollInterval is the interval at which the replicator polls the replica for missing files and for files of other
+	// writers. A poll takes a listing of each level and of the segments. The replicator reports a fault within a
+	// minute.
 	pollInterval = 45 * time.Second
-	// pollAgainAfter is how long the replicator waits to poll again after a poll that has missed a file: a listing of
-	// several levels is not of one moment.
+	// pollAgainAfter is the pause after a poll that has missed a file: a listing of several levels does not show one
+	// moment.
 	pollAgainAfter = 3 * time.Second
-	// collectEvery is how often the replicator removes segments that no restore point names. Two rounds lie between the
-	// end of the last restore point that names a segment and its removal, so that a running restore has an hour.
+	// collectEvery is the interval at which the replicator removes segments that no restore point names. Two rounds lie
+	// between the end of the last restore point that names a segment and its removal, so that a running restore has an
+	// hour.
 	collectEvery = time.Hour
 )
 
@@ -82,7 +84,7 @@ func (r *Replicator) poll(ctx context.Context) error {
 	r.mu.Lock()
 	checked := r.state.checked
 	r.mu.Unlock()
-	if !checked || r.goneErr() != nil { // not ours yet, or it is being sent
+	if !checked || r.goneErr() != nil { // not ours yet, or it is being sent again
 		return nil
 	}
 	gone, err := r.missing(ctx)
@@ -140,7 +142,7 @@ func (r *Replicator) missing(ctx context.Context) (*GoneError, error) {
 	return &GoneError{r.cfg.Replica.Where(), fmt.Sprintf("%d segments, such as %s", len(lost), lost[0])}, nil
 }
 
-// missingSegments are the segments of the index that were sent and that the replica lacks.
+// missingSegments returns the segments of the index that were sent and that the replica lacks.
 func (r *Replicator) missingSegments(ctx context.Context) ([]string, error) {
 	var names []string
 	segments := map[string]string{}
@@ -236,8 +238,8 @@ func (r *Replicator) collect(ctx context.Context) error {
 	return nil
 }
 
-// adoptStored notes as sent the segments that the replica has and this data directory does not know: an earlier data
-// directory uploaded them, or an upload ended after its process. Without it the replica would keep them forever.
+// adoptStored notes segments of the replica that this data directory does not know as sent: an earlier data directory
+// uploaded them, or an upload ended after its process. Without this note the replica would keep them forever.
 func (r *Replicator) adoptStored(ctx context.Context) error {
 	listed, err := r.lease.objects.List(ctx, config.SegmentsSub)
 	if err != nil {
@@ -257,7 +259,7 @@ func (r *Replicator) adoptStored(ctx context.Context) error {
 }
 
 func (r *Replicator) mark(name, text string) error {
-	path := r.queue.path("", "mark.tmp") // half a number would be a smaller one
+	path := r.queue.path("", "mark.tmp") // a torn write would leave a smaller number
 	if err := errors.Join(os.WriteFile(path, []byte(text), 0o644),
 		os.Rename(path, r.queue.path("sent", name))); err != nil {
 		return fmt.Errorf("replica: %w", err)
@@ -285,7 +287,7 @@ func (r *Replicator) remove(ctx context.Context, name string) error {
 	return nil
 }
 
-// oldest is the oldest transaction that the replica can restore; 0: none.
+// oldest returns the oldest transaction that the replica can restore; 0: none.
 func (r *Replicator) oldest(ctx context.Context) (oldest ltx.TXID, err error) {
 	files, err := restore.ListFiles(ctx, r.client)
 	if err != nil {

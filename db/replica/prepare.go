@@ -18,7 +18,7 @@ import (
 
 // Prepare checks, before the index is opened, that the data directory and the replica belong together. Without a
 // database on either side, the index will be a new one. Without a local database, Prepare restores the replica's. With
-// both, it compares them. A replica that cannot be reached is no obstacle if this data directory has replicated to it
+// both, it compares them. If the replica is unreachable, Prepare succeeds if this data directory has replicated to it
 // before.
 func (r *Replicator) Prepare(ctx context.Context) (err error) {
 	c := r.cfg.Replica
@@ -184,7 +184,7 @@ func (r *Replicator) waitFor(ctx context.Context, last *found) error {
 	})
 }
 
-// startWithoutDatabase is for a data directory without a database, of a replica with these files.
+// startWithoutDatabase prepares a data directory without a database. files are the files of the replica.
 func (r *Replicator) startWithoutDatabase(ctx context.Context, files []restore.File) error {
 	c := r.cfg.Replica
 	if len(files) == 0 {
@@ -304,7 +304,7 @@ func (r *Replicator) claim(ctx context.Context, local localState, found comparis
 	return nil
 }
 
-// endLease ends the renewing of a lease that was not to be: another start of this data directory takes it at once.
+// endLease ends the renewals of a lease after a failed start: another start of this data directory takes it at once.
 func (r *Replicator) endLease(ctx context.Context) error {
 	return r.lease.release(ctx, false)
 }

@@ -1,5 +1,6 @@
 // Package replica keeps a copy of an index outside its disk: in a directory, in a bucket or on another host, in
-// Litestream's format, so that stock Litestream restores all of it. A Replicator uploads, a Follower shows a copy.
+// Litestream's format, so that stock Litestream restores all of it. A Replicator uploads an index. A Follower keeps a
+// copy and answers queries from it.
 //
 // A replica lies beneath one path:
 //
@@ -8,7 +9,7 @@
 //	PATH/instance         the index that the replica belongs to: a database with one row
 //	PATH/lease/N          the process that writes there: the file with the highest number
 //
-// Only this package and those beneath it import Litestream, whose library may change with any version.
+// Only this package and the packages beneath it import Litestream, whose library may change with any version.
 package replica
 
 import (
@@ -35,7 +36,7 @@ import (
 
 // ReplicatorConfig configures a replicator.
 type ReplicatorConfig struct {
-	Replica config.Config // where to. Required; its DB is the weft.db of Dir.
+	Replica config.Config // the destination. Required; its DB is the weft.db of Dir.
 	Dir     string        // the data directory. Required.
 	// Restore fills the data directory from the replica when it has no database. Nil: Prepare refuses a replica without
 	// a local database. Restore gets the lock of the data directory, for restore.Options.Lock.
@@ -54,12 +55,12 @@ type ReplicatorConfig struct {
 type Replicator struct {
 	cfg   ReplicatorConfig
 	queue *uploadQueue
-	sent  atomic.Int64 // bytes to the replica, also of uploads that failed
+	sent  atomic.Int64 // bytes sent to the replica, including those of failed uploads
 
 	// client is the client of the replica's database. All requests share it, because each client keeps its own
 	// connection.
 	client  litestream.ReplicaClient
-	clients *config.Pool // of all else in the replica
+	clients *config.Pool // clients of all other databases in the replica
 
 	lock  *db.DirLock // the data directory, from Prepare until the store takes it over
 	index index
@@ -68,7 +69,7 @@ type Replicator struct {
 	fence fence
 	lease *lease
 
-	process string        // this one, in the lease
+	process string        // identifies this process in the lease
 	pollNow chan struct{} // asks for a poll of the replica
 
 	levels litestream.CompactionLevels
@@ -91,7 +92,7 @@ type index interface {
 
 const (
 	defaultSync = time.Second
-	// After a failure the next attempt is a second later, and then twice as long each time, up to these.
+	// After a failure the first pause is a second. Each pause is twice as long as the one before, up to these.
 	minBackoff = time.Second
 	maxBackoff = 15 * time.Second
 	// closeTimeout bounds each step of Close: the last upload, and the release of the lease.
@@ -100,7 +101,7 @@ const (
 	prepareTimeout = time.Minute
 )
 
-// New makes a replicator, and touches nothing.
+// New returns a Replicator. It reads and writes nothing.
 func New(cfg ReplicatorConfig) *Replicator {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -115,8 +116,9 @@ func New(cfg ReplicatorConfig) *Replicator {
 		begun: make(chan struct{}), pollNow: make(chan struct{}, 1), process: rand.Text()}
 }
 
-// OnSegment is db.Config.OnSegment: it adds a segment to the upload queue. After a compaction, which no request waits
-// for, it also waits for the upload while the replica can be reached, so that no other caller has to.
+// OnSegment is db.Config.OnSegment: it adds a segment to the upload queue. After a compaction it also waits for the
+// upload while the replica is reachable, because no request waits for a compaction. So no other caller has to wait for
+// the upload.
 func (r *Replicator) OnSegment(path string, merged bool) error {
 	if r.fence.reason() != nil {
 		return nil
@@ -191,7 +193,7 @@ func (r *Replicator) Open(ctx context.Context, x index) error {
 	return nil
 }
 
-// Reached is the newest transaction that the replica is known to have; 0: not known yet.
+// Reached returns the newest transaction that the replica is known to have; 0: not known yet.
 func (r *Replicator) Reached() ltx.TXID {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -246,7 +248,7 @@ func (r *Replicator) replicate(ctx context.Context) error {
 	return g.Wait()
 }
 
-// loop does something when it is woken, and at least with each interval; after a failure later.
+// loop calls do when it is woken, and at least once per interval. After a failure it waits longer.
 func (r *Replicator) loop(
 	ctx context.Context, what string, wake <-chan struct{}, do func(context.Context) error,
 ) error {
@@ -256,7 +258,7 @@ func (r *Replicator) loop(
 	for {
 		woken := wake
 		if backoff > 0 {
-			woken = nil // it failed: new work makes the replica no better
+			woken = nil // after a failure, new work does not shorten the pause
 		}
 		select {
 		case <-ctx.Done():
@@ -315,7 +317,7 @@ func (r *Replicator) syncLocal(ctx context.Context) error {
 		return err
 	}
 	ended, cancel := context.WithCancel(ctx)
-	cancel() // Close tries to sync and to upload first, and can do neither
+	cancel() // Close would first try to sync and to upload, and can do neither
 	_ = r.local.Close(ended)
 	if err := r.local.Open(); err != nil {
 		return err
@@ -437,11 +439,11 @@ func (r *Replicator) flush(ctx context.Context) error {
 	return nil
 }
 
-// Release lets Keep wait no longer, as the end of Run does.
+// Release ends the waits of OnSegment, as the end of Run does.
 func (r *Replicator) Release() { r.release.Do(func() { close(r.stopped) }) }
 
-// Close ends the work that Flush has left. Call it after the index is closed: if the index were the last to close the
-// database, the next start would upload all of it again.
+// Close stops Litestream after Flush. Call it after the index is closed: if the index closed the database last, the
+// next start would upload all of it again.
 func (r *Replicator) Close() error {
 	r.Release()
 	var err error
@@ -463,15 +465,15 @@ func (r *Replicator) Close() error {
 	return nil
 }
 
-// within runs do with a time of its own: a store that hangs in one step must not take the time of the next.
+// within runs do with a timeout of its own: a store that hangs in one step must not take the time of the next step.
 func within(timeout time.Duration, do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	return do(ctx)
 }
 
-// warnings passes on warnings and errors: metrics report the rest. Behind a fence it is silent: the fence itself is
-// logged once.
+// warnings passes on warnings and errors only: metrics report the other events. Behind a fence it logs nothing: the
+// fence itself is logged once.
 type warnings struct {
 	slog.Handler
 	fence *fence

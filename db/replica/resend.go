@@ -94,7 +94,7 @@ func (r *Replicator) resend(ctx context.Context, hole bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.state.resent = sent
-	if reach < sent { // to send it again and again makes nothing better
+	if reach < sent { // a further upload would have the same result
 		return fmt.Errorf("replica: the new upload is not listed: the files end at transaction %s, but %s was uploaded",
 			reach, sent)
 	}
@@ -163,8 +163,8 @@ func (r *Replicator) closeGap(ctx context.Context, reach ltx.TXID) (to ltx.TXID,
 }
 
 // behindSnapshot returns the transaction after which LTX files are sent again behind a snapshot up to transaction to:
-// the newest of level 0, where the files after it are on this disk. A file that was written since the last upload is in
-// the snapshot, and level 0 would lack it: compaction and validation then stop at the hole.
+// the newest transaction of level 0, if the files after it are on this disk. A file that was written since the last
+// upload is in the snapshot, and level 0 would lack it: compaction and validation then stop at the hole.
 func (r *Replicator) behindSnapshot(ctx context.Context, to ltx.TXID) (ltx.TXID, error) {
 	files, err := r.listNames(ctx)
 	if err != nil {
@@ -182,7 +182,7 @@ func (r *Replicator) behindSnapshot(ctx context.Context, to ltx.TXID) (ltx.TXID,
 	return newest, nil
 }
 
-// haveCuts reports whether all LTX files from one on are on this disk, so that they can be sent again.
+// haveCuts reports whether all LTX files from a transaction on are on this disk, so that they can be sent again.
 func (r *Replicator) haveCuts(from ltx.TXID) bool {
 	pos, err := r.local.Pos()
 	if err != nil {
@@ -235,7 +235,7 @@ func rename(w io.Writer, snapshot io.Reader, min ltx.TXID) error {
 }
 
 // removeStranded removes the files of level 0 behind a gap that compactions could not pass: no restore can use them.
-// Behind a snapshot it keeps them where they continue level 1 without a gap.
+// Behind a snapshot it keeps them if they continue level 1 without a gap.
 func (r *Replicator) removeStranded(ctx context.Context, reach, to, merged ltx.TXID, bridged bool) error {
 	files, err := r.listNames(ctx)
 	if err != nil {

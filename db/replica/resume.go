@@ -18,9 +18,9 @@ import (
 	"weft.dev/weft/db/replica/restore"
 )
 
-// resume lets Litestream continue from the restored transaction, if the WAL is still the one that the restore left and
-// the replica still ends there. It writes a transaction that changes no page and states where in the WAL the next one
-// begins.
+// resume lets Litestream continue from the restored transaction. This needs the WAL that the restore left, and a
+// replica that still ends at that transaction. It writes a transaction that changes no page and states where in the WAL
+// the next one begins.
 func (r *Replicator) resume(ctx context.Context, client litestream.ReplicaClient) error {
 	path := restore.MarkPath(r.cfg.Replica.DB)
 	text, err := os.ReadFile(path)
@@ -58,7 +58,7 @@ func (r *Replicator) resume(ctx context.Context, client litestream.ReplicaClient
 	return os.Remove(path)
 }
 
-// newestOf is the newest transaction of level 0; 0: none.
+// newestOf returns the newest transaction of level 0; 0: none.
 func newestOf(ctx context.Context, client litestream.ReplicaClient) (newest ltx.TXID, err error) {
 	files, err := client.LTXFiles(ctx, 0, 0, false)
 	if err != nil {

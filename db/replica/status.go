@@ -38,7 +38,7 @@ type progress struct {
 type cutMark struct {
 	txid  ltx.TXID
 	seq   uint64    // log rows up to here
-	since time.Time // all writes that only this file has are later
+	since time.Time // no write that only this file has is earlier
 	n     int64     // transactions in this file
 	bytes int64     // on disk
 }
@@ -86,7 +86,7 @@ func (r *Replicator) noteUpload(remote ltx.TXID) {
 	defer r.mu.Unlock()
 	p := &r.state
 	if remote == 0 {
-		return // an upload failed; the next one first asks for the replica's newest file
+		return // an upload failed; the next upload first asks for the replica's newest file
 	}
 	p.remote = remote
 	for len(p.cuts) > 0 && p.cuts[0].txid <= remote {
@@ -108,7 +108,7 @@ func (r *Replicator) succeeded(what string) {
 	}
 }
 
-// failed counts a failure, and logs the first of a row, and then each hundredth.
+// failed counts a failure. It logs the first failure in a row, and then every hundredth.
 func (r *Replicator) failed(what string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -61,7 +61,7 @@ func encode(w io.Writer, f *os.File) error {
 		return fmt.Errorf("read the header: %w", err)
 	}
 	pageSize := uint32(binary.BigEndian.Uint16(head[16:]))
-	if pageSize == 1 { // SQLite's way to say 65,536 in two bytes
+	if pageSize == 1 { // SQLite writes 65,536 as 1 in two bytes
 		pageSize = 65536
 	}
 	if !ltx.IsValidPageSize(pageSize) || info.Size() == 0 || info.Size()%int64(pageSize) != 0 {

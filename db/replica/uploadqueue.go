@@ -25,7 +25,8 @@ import (
 	"weft.dev/weft/db/replica/restore"
 )
 
-// uploadsAtOnce is how many segments are sent at once: one alone waits for the other end between two files.
+// uploadsAtOnce is the number of segments that are sent at once: a single upload would wait for the other end between
+// two files.
 const uploadsAtOnce = 2
 
 // uploadQueue holds the names of the pending segments and of the segments in the replica. It is on disk, because it
@@ -35,7 +36,7 @@ const uploadsAtOnce = 2
 //	DATA/replica/KEY/sent/X.weft     an empty file for an uploaded segment; see collect for other contents
 //	DATA/replica/KEY/checked         the index is known to be the replica's
 //
-// KEY stands for the place of the replica, so that another place begins with an empty queue.
+// KEY is derived from the place of the replica, so that another place begins with an empty queue.
 type uploadQueue struct {
 	dir     string
 	clients *config.Pool
@@ -47,15 +48,15 @@ type uploadQueue struct {
 
 	mu       sync.Mutex
 	pending  map[string]*pendingUpload // by name
-	progress chan struct{}             // closed when an upload ends, well or not
-	lastErr  error                     // of the newest upload; nil: it went well
+	progress chan struct{}             // closed when an upload ends or fails
+	lastErr  error                     // of the newest upload; nil: it succeeded
 }
 
-// pendingUpload is a segment that is on its way.
+// pendingUpload is a segment that is not in the replica yet.
 type pendingUpload struct {
 	bytes      int64
 	referenced bool // the manifest may name it
-	busy       bool // it is being uploaded
+	busy       bool // an upload is under way
 }
 
 // stateDir returns the directory of a replica's upload queue in a data directory.
@@ -145,7 +146,7 @@ func (d *uploadQueue) knows(name string) bool {
 	return err == nil
 }
 
-// backlog counts the segments that are on their way.
+// backlog counts the pending segments.
 func (d *uploadQueue) backlog() (files int, bytes int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -177,8 +178,8 @@ func (d *uploadQueue) wait(ctx context.Context, name string) {
 	}
 }
 
-// uploadAll uploads all pending segments; uploadReferenced, those that the manifest may name. Both wait for the uploads
-// of others.
+// uploadAll uploads all pending segments; uploadReferenced uploads those that the manifest may name. Both also wait for
+// uploads that other goroutines have begun.
 func (d *uploadQueue) uploadAll(ctx context.Context) error        { return d.upload(ctx, true) }
 func (d *uploadQueue) uploadReferenced(ctx context.Context) error { return d.upload(ctx, false) }
 
@@ -194,7 +195,7 @@ func (d *uploadQueue) upload(ctx context.Context, all bool) error {
 	slices.SortFunc(names, func(a, b string) int {
 		return cmp.Or(cmp.Compare(firstSeq(a), firstSeq(b)), cmp.Compare(a, b))
 	})
-	g, ctx := errgroup.WithContext(ctx) // a store that is away is away for the others too
+	g, ctx := errgroup.WithContext(ctx) // an unreachable store fails all uploads
 	g.SetLimit(uploadsAtOnce)
 	for _, name := range names {
 		g.Go(func() error { return d.uploadOne(ctx, name) })
@@ -202,7 +203,7 @@ func (d *uploadQueue) upload(ctx context.Context, all bool) error {
 	return g.Wait()
 }
 
-// uploadOne uploads a segment, or waits while another does.
+// uploadOne uploads a segment, or waits while another goroutine uploads it.
 func (d *uploadQueue) uploadOne(ctx context.Context, name string) error {
 	for {
 		d.mu.Lock()
@@ -227,7 +228,7 @@ func (d *uploadQueue) uploadOne(ctx context.Context, name string) error {
 	}
 }
 
-// firstSeq is the first log row of a segment, by its name: the oldest is sent first.
+// firstSeq returns the first log row of a segment, from its name: the oldest segment is sent first.
 func firstSeq(name string) uint64 {
 	first, _, _ := strings.Cut(name, "-")
 	n, _ := strconv.ParseUint(first, 10, 64)
@@ -254,7 +255,7 @@ func (d *uploadQueue) send(ctx context.Context, name string, o *pendingUpload) (
 	return err
 }
 
-// transfer uploads one segment, and remembers that it is there.
+// transfer uploads one segment, and notes that the replica has it.
 func (d *uploadQueue) transfer(ctx context.Context, name string) error {
 	var bytes int64
 	err := d.clients.Use(config.SegmentSub(name), func(client litestream.ReplicaClient) (err error) {
@@ -272,7 +273,7 @@ func (d *uploadQueue) transfer(ctx context.Context, name string) error {
 		os.Remove(d.path("pending", name))); err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
-	if bytes > 0 { // else it was there
+	if bytes > 0 { // otherwise the replica had it
 		d.sent.Add(1)
 	}
 	d.logger.Debug("segment uploaded", "file", name, "bytes", bytes)

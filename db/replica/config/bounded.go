@@ -20,17 +20,17 @@ import (
 )
 
 const (
-	// DefaultStallTimeout is how long a request may show no progress: a connection, the next entry of a listing, the
-	// next bytes of a file, a batch of deletions. No other timeout ends a request to a peer that is alive and sends
+	// DefaultStallTimeout is the longest time without progress in a request: a connection, the next entry of a listing,
+	// the next bytes of a file, a batch of deletions. No other timeout ends a request to a peer that is alive and sends
 	// nothing.
 	DefaultStallTimeout = 30 * time.Second
 	// uploadStall is DefaultStallTimeout for an upload. The last bytes of an upload may take long: a part of 64 MB at a
 	// third of a megabyte a second.
 	uploadStall = 3 * time.Minute
-	// stallTicks is how often the progress is checked in that time: a request is canceled at most a sixth later.
+	// stallTicks is the number of checks of the progress in that time: a request is canceled at most a sixth later.
 	stallTicks = 6
-	// abandonAfter is how long a canceled request has to return. SFTP and network file systems have no cancellation:
-	// their requests are abandoned.
+	// abandonAfter is the time within which a canceled request has to return. SFTP and network file systems have no
+	// cancellation: their requests are abandoned.
 	abandonAfter = time.Second
 	// maxAbandoned bounds the abandoned requests: a client with as many begins no other until one returns.
 	maxAbandoned = 16
@@ -74,7 +74,7 @@ func newBounded(
 	return &boundedClient{connect: connect, sub: sub, client: client}
 }
 
-// BoundClient bounds the requests of a client, as Config.Client does.
+// BoundClient bounds the requests of a client like Config.Client.
 func BoundClient(
 	client litestream.ReplicaClient, connect func(sub string) (litestream.ReplicaClient, error),
 ) litestream.ReplicaClient {
@@ -141,7 +141,7 @@ type request struct {
 	moved atomic.Int64 // grows with progress
 }
 
-// outcome is how a request ended.
+// outcome is the result of a request.
 type outcome[T any] struct {
 	v     T
 	err   error
@@ -307,7 +307,7 @@ func (b *boundedClient) LTXFiles(
 		err = it.Err()
 		closed := it.Close()
 		if err == nil {
-			err = closed // else Close returns the same error again
+			err = closed // otherwise Close returns the same error again
 		}
 		return infos, err
 	}

@@ -62,7 +62,7 @@ func (r *boundedBody) Read(p []byte) (int, error) {
 	buffer := r.buffer[:len(p)]
 	n, err := withStallTimeout(r.ctx, r.b.request(DefaultStallTimeout, "%s", r.what),
 		func(ctx context.Context) (int, error) {
-			// The body does not know the context of this read: to cancel the read is to cancel the body.
+			// The body does not know the context of this read, so canceling the read cancels the body.
 			defer context.AfterFunc(ctx, r.cancel)()
 			return r.body.Read(buffer)
 		}, func() {
@@ -108,7 +108,7 @@ type readSeekerAt interface {
 	io.Seeker
 }
 
-// movedFile notes how far a file was read: reading it again from its start is no progress.
+// movedFile notes the furthest offset that was read in a file: reading it again from its start is no progress.
 type movedFile struct {
 	f     readSeekerAt
 	moved *atomic.Int64

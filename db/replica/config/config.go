@@ -21,11 +21,11 @@ import (
 // Litestream reads the same file, and each setting means the same there. Zero values are Litestream's defaults, unless
 // a field states otherwise.
 type Config struct {
-	File string // that was read
+	File string // name of the file that was read
 	DB   string // path of the database, absolute
 
 	SnapshotInterval   time.Duration   // between snapshots; 0: 24 hours
-	SnapshotRetention  time.Duration   // how far back a restore can go; 0: 24 hours
+	SnapshotRetention  time.Duration   // the time back to which a restore can go; 0: 24 hours
 	Levels             []time.Duration // of compaction, from L1 on; nil: 30 seconds, 5 minutes, an hour
 	L0Retention        time.Duration   // of compacted files of level 0; 0: 5 minutes
 	ValidationInterval time.Duration   // between reads of the replica's chain; 0: never
@@ -52,8 +52,8 @@ type Config struct {
 	Host, User, Password, KeyPath, HostKey string // of sftp
 	ConcurrentWrites                       *bool  // nil: true
 
-	// StallTimeout is how long a request may make no progress. Only tests set it. 0: DefaultStallTimeout, and three
-	// minutes for uploads.
+	// StallTimeout is the longest time without progress in a request. Only tests set it. 0: DefaultStallTimeout, and
+	// three minutes for uploads.
 	StallTimeout time.Duration
 }
 
@@ -184,7 +184,7 @@ func (c Config) Where() string {
 	return c.Path
 }
 
-// CheckDir checks that a data directory is that of the database which the configuration names.
+// CheckDir checks that a data directory has the database that the configuration names.
 func (c Config) CheckDir(dir string) error {
 	has, err := filepath.Abs(filepath.Join(dir, "weft.db"))
 	if err != nil {

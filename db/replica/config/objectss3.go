@@ -103,7 +103,7 @@ func loadAWS(ctx context.Context, like *litestreams3.ReplicaClient) (aws.Config,
 // serviceOptions are the deviations that some S3 services need, the same as in Litestream's client.
 func serviceOptions(like *litestreams3.ReplicaClient) []func(*middleware.Stack) error {
 	var options []func(*middleware.Stack) error
-	if litestream.IsTigrisEndpoint(like.Endpoint) { // else another region may answer with older data
+	if litestream.IsTigrisEndpoint(like.Endpoint) { // without the header, another region may answer with older data
 		options = append(options, smithyhttp.SetHeaderValue("X-Tigris-Consistent", "true"))
 	}
 	if !like.SignPayload {

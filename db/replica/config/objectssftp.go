@@ -95,7 +95,7 @@ func sshConfig(c Config) (*ssh.ClientConfig, error) {
 	return config, nil
 }
 
-// do runs a request. Any error closes the connection, except that a file exists or does not.
+// do runs a request. Any error other than fs.ErrExist and fs.ErrNotExist closes the connection.
 func (o *sftpObjects) do(ctx context.Context, request func(*sftp.Client) error) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -17,11 +17,11 @@ import (
 type parser struct {
 	file    string
 	unset   []string // variables that the file names and the environment lacks
-	globals Config   // settings of all replicas, which one of its own wins over
+	globals Config   // settings of all replicas; a setting of the replica itself wins
 }
 
-// unsetMark stands before and behind the name of a variable that is not set. It is of Unicode's private use, so that no
-// file contains it.
+// unsetMark stands before and behind the name of a variable that is not set. It is a private-use character of Unicode,
+// so no file contains it.
 const unsetMark = "\uf8f0"
 
 // fields has the reader of each field of a mapping.
@@ -68,7 +68,7 @@ func (p *parser) parse(text []byte) (c Config, err error) {
 	}
 	for i := 0; root.Kind == yaml.MappingNode && i+1 < len(root.Content); i += 2 {
 		if key := root.Content[i].Value; known[key] == nil && root.Content[i+1].Anchor != "" {
-			known[key] = stock // a part that others take up
+			known[key] = stock // a part for aliases
 		}
 	}
 	err = p.object(root, "", known)
@@ -78,7 +78,7 @@ func (p *parser) parse(text []byte) (c Config, err error) {
 	return c, err
 }
 
-// readGlobals reads the settings at the top that are those of all replicas, wherever they stand.
+// readGlobals reads the top-level settings that hold for all replicas, wherever they stand in the file.
 func (p *parser) readGlobals(root *yaml.Node) error {
 	known := p.settings(&p.globals)
 	for i := 0; root.Kind == yaml.MappingNode && i+1 < len(root.Content); i += 2 {

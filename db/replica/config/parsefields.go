@@ -97,7 +97,7 @@ func (p *parser) list(n *yaml.Node, name string, item func(n *yaml.Node, name st
 	return nil
 }
 
-// one reads a sequence of one.
+// one reads a sequence with one element.
 func (p *parser) one(n *yaml.Node, name, what string, item func(n *yaml.Node, name string) error) error {
 	if n.Kind == yaml.SequenceNode && len(n.Content) != 1 {
 		return p.errorf(n, name, fmt.Sprintf("has %d entries; weft replicates one %s", len(n.Content), what))
@@ -121,7 +121,7 @@ func (p *parser) scalar(n *yaml.Node, name string) (string, error) {
 	return withoutUnset(n.Value), nil
 }
 
-// wordBytes are the bytes of names of variables.
+// wordBytes are the bytes that names of variables may have.
 const wordBytes = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
 
 // withoutUnset returns a value with empty text in place of unset variables.
@@ -138,7 +138,7 @@ func isUnset(value string) bool {
 	return strings.Contains(value, unsetMark) && withoutUnset(value) == ""
 }
 
-// place reads a location. An unset variable in it is an error, because it would make it another location.
+// place reads a location. An unset variable in it is an error, because the result would be another location.
 func (p *parser) place(into *string) func(*yaml.Node, string) error {
 	return func(n *yaml.Node, name string) (err error) {
 		*into, err = p.scalar(n, name)
@@ -153,7 +153,7 @@ func (p *parser) place(into *string) func(*yaml.Node, string) error {
 	}
 }
 
-// only reads a flag that has one value that weft can do with.
+// only reads a flag for which weft supports one value.
 func (p *parser) only(value, why string) func(*yaml.Node, string) error {
 	return func(n *yaml.Node, name string) error {
 		if err := p.flag(new(*bool))(n, name); err != nil {
@@ -240,7 +240,7 @@ func (p *parser) errorf(n *yaml.Node, name, what string) error {
 	return fmt.Errorf("%s:%d: %s %s", p.file, n.Line, name, what)
 }
 
-// perhaps returns a possible reason of an empty value.
+// perhaps returns a possible reason for an empty value.
 func (p *parser) perhaps() string {
 	if len(p.unset) == 0 {
 		return ""
@@ -248,7 +248,7 @@ func (p *parser) perhaps() string {
 	return "; these environment variables are not set: " + strings.Join(p.unset, ", ")
 }
 
-// follow is the node that an alias stands for.
+// follow returns the node for which an alias stands.
 func follow(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode {
 		return n.Alias

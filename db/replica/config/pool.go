@@ -26,7 +26,7 @@ type retargeter interface {
 	Retarget(sub string) error
 }
 
-// PoolOf returns a pool of a source's clients. A pool is its own.
+// PoolOf returns a pool of a source's clients. It returns a Pool unchanged.
 func PoolOf(src Source) *Pool {
 	if p, ok := src.(*Pool); ok {
 		return p
@@ -48,7 +48,7 @@ func (p *Pool) Client(sub string) (litestream.ReplicaClient, error) {
 	return client, client.(retargeter).Retarget(sub)
 }
 
-// Release returns a client to the pool. Its user must not use it any more.
+// Release returns a client to the pool. The caller must not use the client any more.
 func (p *Pool) Release(client litestream.ReplicaClient) {
 	if _, ok := client.(retargeter); !ok {
 		return

@@ -22,7 +22,8 @@ type FileError struct {
 func (e *FileError) Error() string { return fmt.Sprintf("%s: %v", e.Object, e.Err) }
 func (e *FileError) Unwrap() error { return e.Err }
 
-// Damaged reports whether the file itself is at fault, and not the way to it; gone, whether it is absent.
+// Damaged reports whether the file itself is damaged, and not the connection to it. gone reports whether the file is
+// absent.
 func (e *FileError) Damaged() bool {
 	return errors.Is(e.Err, ErrDamaged) || errors.Is(e.Err, ErrAbsent)
 }
@@ -88,8 +89,8 @@ type applied struct {
 	read     int64 // bytes of files
 }
 
-// apply writes the files of a chain to a database file, one after the other. It writes pages that a later file has
-// again twice. It takes the memory of one page, whatever the size.
+// apply writes the files of a chain to a database file, one after the other. It writes a page once for each file that
+// has it. It takes the memory of one page, whatever the size of the database.
 func apply(
 	ctx context.Context, client litestream.ReplicaClient, files []File, to *os.File, progress func(bytes int64),
 ) (applied, error) {
@@ -120,7 +121,8 @@ func apply(
 		a.pageSize = int64(h.PageSize)
 		a.pages = int64(h.Commit)
 		a.read += f.Bytes
-		// To the size that the database had then: the page of SQLite's locks is in no file, and may be the last one.
+		// Set the size that the database had as of the last file: the page of SQLite's locks is in no file, and may be
+		// the last page.
 		if err := to.Truncate(a.pages * a.pageSize); err != nil {
 			return a, err
 		}

@@ -20,8 +20,8 @@ import (
 	"weft.dev/weft/db/replica/config"
 )
 
-// Fetchers is how many segments a restore or a follower fetches at once: a connection to an object store gives some 50
-// to 100 MB/s.
+// Fetchers is the number of segments that a restore or a follower fetches at once: one connection to an object store
+// gives about 50 to 100 MB/s.
 const Fetchers = 4
 
 // segments fetches the segments of the manifest that the data directory lacks or has damaged.
@@ -148,7 +148,7 @@ func noSegments(ctx context.Context, clients *config.Pool, of []db.ManifestFile)
 // FetchSegment writes a segment of the replica to a new file. The file is complete or absent. FetchSegment returns the
 // bytes read.
 func FetchSegment(ctx context.Context, clients *config.Pool, s db.ManifestFile, path string) (n int64, err error) {
-	tmp := path + ".tmp" // weft serve removes such when it starts
+	tmp := path + ".tmp" // weft serve removes such files when it starts
 	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
 		return 0, err

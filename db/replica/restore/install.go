@@ -17,11 +17,12 @@ import (
 var OwnedFiles = []string{"weft.db", "weft.db-wal", "weft.db-shm", "weft.db-journal", "weft.db-txid",
 	".weft.db-litestream"}
 
-// StateName is the directory of a replicator's state: that index and replica belong together, and the upload queue.
+// StateName is the directory of a replicator's state: the record that index and replica belong together, and the upload
+// queue.
 const StateName = "replica"
 
 // Obstacles lists the files of a data directory that forbid a restore into it. The replicator itself restores the
-// newest state, and its notes stay true. An index as of the past no longer belongs to the replica.
+// newest state, so its own state stays valid. An earlier state of the index does not belong to the replica any more.
 func Obstacles(dir string, t Target) []string {
 	names := OwnedFiles
 	if t != (Target{}) {
@@ -38,7 +39,7 @@ func existing(dir string, names []string) []string {
 }
 
 // install moves the verified database into place. The files that it replaces go into a directory of their own, with
-// their segments. A segment that both databases need gets both names, so that each is complete.
+// their segments. A segment that both databases need gets a name in both directories, so that each is complete.
 func (r *restore) install(m *db.Manifest) error {
 	if there := existing(r.dir, append(slices.Clone(OwnedFiles), StateName)); r.o.Force && len(there) > 0 {
 		aside := filepath.Join(r.dir, "before-restore-"+r.o.Now().UTC().Format("20060102T150405Z"))
@@ -99,7 +100,7 @@ func (r *restore) failpoint(step string) {
 	}
 }
 
-// spareBytes stay free beside the restored files: a full disk stops weft.
+// spareBytes is the space that a restore leaves free beside the restored files, in bytes: a full disk stops weft.
 const spareBytes = 64 << 20
 
 // EnoughSpace returns ErrNoRoom if the disk is too small.

@@ -14,7 +14,7 @@ import (
 	"weft.dev/weft/db"
 )
 
-// restorableTXIDs are the transactions up to which the files of a replica can be applied, oldest first.
+// restorableTXIDs returns the transactions up to which the files of a replica can be applied, oldest first.
 func restorableTXIDs(files []File) []ltx.TXID {
 	var ends []ltx.TXID
 	for _, f := range files {
@@ -29,9 +29,9 @@ func restorableTXIDs(files []File) []ltx.TXID {
 }
 
 // newestIntact finds the newest restore point before a target whose database passes the checks. It restores some of
-// them to a scratch file: each twice as far back as the one before, and then some between. The search assumes that all
-// restore points after the damage have it, as after writes of two processes; the result itself is always checked. 0:
-// none of the tried points is intact.
+// them to a scratch file: first points that are each twice as far back as the one before, then points between two of
+// them. The search assumes that all restore points after the damage have it, as after writes of two processes; the
+// result itself is always checked. 0: none of the tried points is intact.
 func newestIntact(ctx context.Context, client litestream.ReplicaClient, scratch string, t Target) (ltx.TXID, error) {
 	files, err := listExact(ctx, client)
 	if err != nil {
@@ -80,7 +80,7 @@ func newestIntact(ctx context.Context, client litestream.ReplicaClient, scratch 
 	return ends[good], nil
 }
 
-// isIntact makes the database as of a transaction in a scratch file, and checks it.
+// isIntact restores the database as of a transaction to a scratch file, and checks it.
 func isIntact(
 	ctx context.Context, client litestream.ReplicaClient, scratch string, at ltx.TXID,
 ) (whole bool, err error) {

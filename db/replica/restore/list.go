@@ -32,7 +32,7 @@ type Plan struct {
 	Segments      []StoredSegment
 	ReadBytes     int64 // from the replica
 	DiskBytes     int64 // needed in the data directory beside the present files
-	FreeBytes     int64 // there; −1: the directory is not there yet
+	FreeBytes     int64 // in the data directory; −1: it does not exist yet
 }
 
 // MemoryBytes is the approximate memory of a restore beside the process itself, whatever the index's size: buffers for
@@ -85,8 +85,8 @@ func MakePlan(ctx context.Context, src config.Source, dir string, t Target) (*Pl
 	return p, nil
 }
 
-// lookups is the number of segments that are looked up at once, with a connection each. An SSH server accepts ten that
-// have not logged in yet (MaxStartups).
+// lookups is the number of segments that are looked up at once, with a connection each. An SSH server accepts ten
+// connections that have not logged in yet (MaxStartups).
 const lookups = 8
 
 // storedSegments looks up the segments of a manifest in the replica.
@@ -126,9 +126,9 @@ type Listing struct {
 	Levels    []Level    `json:"levels"`     // those with files, the snapshots last
 	Snapshots []File     `json:"snapshots"`  // oldest first
 	Spans     []Span     `json:"restorable"` // oldest first
-	Gaps      []LevelGap `json:"gaps"`       // between files of one level: no harm where another level bridges them
+	Gaps      []LevelGap `json:"gaps"`       // between files of one level; harmless if another level bridges them
 
-	// As of the newest transaction of the newest span; not there where nothing can be restored.
+	// As of the newest transaction of the newest span; absent if nothing can be restored.
 	Manifest      *db.Manifest    `json:"newest,omitempty"`
 	DatabaseBytes int64           `json:"database_bytes,omitempty"`
 	Segments      []StoredSegment `json:"segments,omitempty"`
@@ -185,8 +185,8 @@ func List(ctx context.Context, src config.Source) (*Listing, error) {
 	return l, err
 }
 
-// gapsOf finds the missing transactions between the files of a level. A level loses its oldest files with age, and
-// never one in the middle.
+// gapsOf finds the missing transactions between the files of a level. Retention removes only the oldest files of a
+// level.
 func gapsOf(files []File) []LevelGap {
 	var found []LevelGap
 	for i, f := range files {

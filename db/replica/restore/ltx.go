@@ -19,7 +19,7 @@ var ErrDamaged = errors.New("it is damaged")
 // index and the first half of its trailer.
 var crcTable = crc64.MakeTable(crc64.ISO)
 
-// ReadBuffer is how much of a file is asked for at once, in bytes: some hundred compressed pages.
+// ReadBuffer is the number of bytes of a file that are requested at once: about a hundred compressed pages.
 const ReadBuffer = 1 << 20
 
 // ReadLTX reads an LTX file from its start to its end. size is the length of the file in bytes, or ReadBuffer if it is
@@ -80,7 +80,7 @@ func (d *ltxReader) read(b []byte) error {
 	return nil
 }
 
-// raw fills b. A file that ends early is damaged: the stream beneath has excluded a broken connection.
+// raw fills b. A file that ends early is damaged: the stream below continues after a broken connection.
 func (d *ltxReader) raw(b []byte) error {
 	_, err := io.ReadFull(d.r, b)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -89,7 +89,7 @@ func (d *ltxReader) raw(b []byte) error {
 	return err
 }
 
-// next reads a page; 0 is the end of them.
+// next reads a page. It returns the number 0 after the last page.
 func (d *ltxReader) next() (number uint32, err error) {
 	head := d.head[:ltx.PageHeaderSize]
 	size := d.head[ltx.PageHeaderSize:]
@@ -125,7 +125,7 @@ func (d *ltxReader) next() (number uint32, err error) {
 	return h.Pgno, nil
 }
 
-// end reads the index, which is not needed here, and the trailer, which ends with the checksum.
+// end skips the index, and reads the trailer, which ends with the checksum.
 func (d *ltxReader) end() error {
 	for {
 		b, err := d.r.Peek(d.r.Size())

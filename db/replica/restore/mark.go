@@ -14,8 +14,8 @@ import (
 
 // After a restore, Litestream alone would upload the whole database again into each of its levels, because it cannot
 // know that the local database is the replica's. A restore of the newest state therefore leaves a WAL that has just
-// begun, and records the transaction below it. While the WAL is still that one, a replicator to the same place
-// continues from there: the later writes are in the WAL.
+// begun, and records the transaction below it. While the WAL has not been restarted, a replicator to the same place
+// continues from that transaction: the later writes are in the WAL.
 
 // RestoredMark is the record that a restore writes beside Litestream's state of the database.
 type RestoredMark struct {

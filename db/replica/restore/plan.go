@@ -14,11 +14,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// SnapshotLevel is the level of the files that need no database before.
+// SnapshotLevel is the level of snapshots: files that need no earlier database.
 const SnapshotLevel = litestream.SnapshotLevel
 
 // File is an LTX file of a replica. Applied to the database as of any transaction from Min − 1 to Max, it produces the
-// database as of Max. A file with Min 1 needs no database before.
+// database as of Max. A file with Min 1 needs no earlier database.
 type File struct {
 	Level int       `json:"level"` // 0: as uploaded, 1 to 8: compacted from the level below, 9: snapshots
 	Min   ltx.TXID  `json:"min_txid"`
@@ -45,8 +45,8 @@ func (f File) Info() *ltx.FileInfo {
 	return &ltx.FileInfo{Level: f.Level, MinTXID: f.Min, MaxTXID: f.Max, Size: f.Bytes, CreatedAt: f.Time}
 }
 
-// ListFiles lists all LTX files of a database in a replica. The times are those of the store, which mean little: see
-// listExact.
+// ListFiles lists all LTX files of a database in a replica. The times are those of the store, which may differ from the
+// times of the transactions: see listExact.
 func ListFiles(ctx context.Context, client litestream.ReplicaClient) ([]File, error) {
 	var levels [SnapshotLevel + 1][]File
 	g, ctx := errgroup.WithContext(ctx)
@@ -82,7 +82,7 @@ func ListLevel(ctx context.Context, client litestream.ReplicaClient, level int) 
 }
 
 // listExact is ListFiles with the times of the transactions, from the files themselves. A listing has the times of the
-// upload or, in a copy that was made without them, of the copy.
+// uploads or, in a copied replica, of the copy.
 func listExact(ctx context.Context, client litestream.ReplicaClient) ([]File, error) {
 	files, err := ListFiles(ctx, client)
 	if err != nil {
@@ -94,7 +94,7 @@ func listExact(ctx context.Context, client litestream.ReplicaClient) ([]File, er
 // headersAtOnce is the number of file headers that are read at once, on one connection: each takes a round trip.
 const headersAtOnce = 16
 
-// exactTimes asks the files themselves for their times. What is damaged or gone keeps that of the listing.
+// exactTimes reads the times from the files themselves. A damaged or absent file keeps the time of the listing.
 func exactTimes(ctx context.Context, client litestream.ReplicaClient, files []File) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(headersAtOnce)
@@ -116,7 +116,7 @@ func exactTimes(ctx context.Context, client litestream.ReplicaClient, files []Fi
 	return g.Wait()
 }
 
-// ParseTXID reads a transaction as Litestream writes them, in hexadecimal; zeros in front may be left out.
+// ParseTXID parses a transaction in Litestream's form: hexadecimal, with or without leading zeros.
 func ParseTXID(text string) (ltx.TXID, error) {
 	n, err := strconv.ParseUint(text, 16, 64)
 	if err != nil || n == 0 {
@@ -125,7 +125,7 @@ func ParseTXID(text string) (ltx.TXID, error) {
 	return ltx.TXID(n), nil
 }
 
-// Target is the moment to go back to; the zero Target is the newest one.
+// Target is the moment to restore; the zero Target is the newest one.
 type Target struct {
 	TXID ltx.TXID  // 0: any
 	Time time.Time // the newest transaction before it; zero: any
@@ -227,8 +227,8 @@ func DescribeSpans(s []Span) string {
 	return fmt.Sprintf("%s; --txid %s restores the newest", text, s[len(s)-1].To)
 }
 
-// Chain picks the fewest files that lead to a target, in the order in which they are applied. The file that reaches
-// furthest is always the best choice: each file that can follow another one can follow it.
+// Chain picks the fewest files that lead to a target, in the order in which they are applied. The file that ends last
+// is always the best choice: every file that can follow another file can also follow it.
 func Chain(files []File, t Target) ([]File, error) {
 	if len(files) == 0 {
 		return nil, ErrEmpty
@@ -285,7 +285,7 @@ func (t Target) String() string {
 	return "now"
 }
 
-// better reports whether a file leads further, or as far with fewer bytes.
+// better reports whether a file ends later than another, or at the same transaction with fewer bytes.
 func better(f, than File) bool {
 	if f.Max != than.Max {
 		return f.Max > than.Max

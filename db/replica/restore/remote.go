@@ -18,9 +18,9 @@ import (
 	"weft.dev/weft/db"
 )
 
-// remote is the database as of a chain's end, read in the replica: the index of pages of each file, and then only the
-// requested pages. So the manifest of a database of any size takes some ten requests. remote takes 16 bytes of memory
-// for each page of the files.
+// remote is the database as of a chain's end, read directly from the replica: first the index of pages of each file,
+// and then only the requested pages. So reading the manifest of a database of any size takes about ten requests. remote
+// takes 16 bytes of memory for each page of the files.
 type remote struct {
 	ctx    context.Context
 	client litestream.ReplicaClient
@@ -133,11 +133,11 @@ func (r *remote) page(number int64) ([]byte, error) {
 		r.cache[number] = data
 		return data, nil
 	}
-	f := r.files[0] // it begins with the first transaction, so that it has each page that no later file has
+	f := r.files[0] // it begins with the first transaction, so it has each page that no later file has
 	return nil, &FileError{object("", f), f, fmt.Errorf("%w: its index of pages lacks page %d", ErrDamaged, number)}
 }
 
-// Open is that of a file system with one file.
+// Open implements fs.FS with one file.
 func (r *remote) Open(name string) (fs.File, error) {
 	if name != "weft.db" {
 		return nil, fs.ErrNotExist

@@ -21,7 +21,7 @@ import (
 	"weft.dev/weft/db/replica/config"
 )
 
-// Options are the options of a restore. The zero value restores the newest there is.
+// Options are the options of a restore. The zero value restores the newest state.
 type Options struct {
 	Target    Target
 	Force     bool              // move existing files aside
@@ -31,7 +31,7 @@ type Options struct {
 	Failpoint func(what string) // before each step of putting it in place; nil in production
 }
 
-// lock takes the data directory, unless the caller has it. The function that it returns gives it back.
+// lock takes the data directory, unless the caller has it. The function that it returns releases the directory.
 func (o Options) lock(dir string) (unlock func() error, err error) {
 	if o.Lock != nil {
 		return func() error { return nil }, nil
@@ -43,10 +43,10 @@ func (o Options) lock(dir string) (unlock func() error, err error) {
 	return lock.Release, nil
 }
 
-// Progress is how far a restore is.
+// Progress is the progress of a restore.
 type Progress struct {
-	What      string // is being done
-	Done, All int64  // bytes of the replica that are read, and that there are to read as far as it is known
+	What      string // the present step
+	Done, All int64  // bytes read from the replica, and bytes to read in all as far as known
 }
 
 // Result describes a finished restore.
@@ -61,7 +61,7 @@ type Result struct {
 	DatabaseBytes int64 // of weft.db
 	Segments      int   // files in segments/
 	SegmentBytes  int64
-	SegmentsHad   int   // of them, those that were there already
+	SegmentsHad   int   // segments that the data directory already had
 	Read          int64 // bytes read from the replica
 	Aside         string
 	Notes         []string // for the operator
@@ -76,7 +76,7 @@ type restore struct {
 
 	mu      sync.Mutex // guards the fields below, and result while segments are fetched
 	p       Progress
-	fetched []string // segments that were not there
+	fetched []string // segments that the data directory lacked
 }
 
 // Restore restores weft.db and its segments into a data directory: it downloads them under other names, verifies them
@@ -103,7 +103,7 @@ func Restore(ctx context.Context, src config.Source, dir string, o Options) (_ *
 	}
 	placing := false
 	defer func() {
-		if !placing { // else it is in place, or the only sign that the index is to come
+		if !placing { // otherwise it is in place, or it marks an unfinished restore
 			_ = os.Remove(staged)
 		}
 	}()
@@ -114,14 +114,14 @@ func Restore(ctx context.Context, src config.Source, dir string, o Options) (_ *
 	}
 	var owner *FileError
 	if err := checkOwner(ctx, r.clients, m, ""); errors.As(err, &owner) {
-		r.note("did not check which index the replica belongs to: %v", err) // no reason to lose an index
+		r.note("did not check which index the replica belongs to: %v", err) // this must not prevent a restore
 	} else if err != nil {
 		return nil, fmt.Errorf("replica: restore: %w", err)
 	}
 	r.result.Instance = m.Instance
 	r.result.LastSeq = m.LastSeq
 	r.result.LastUS = m.LastUS
-	// The check is the processor's, and the segments are the network's.
+	// The check uses the CPU while the segments use the network.
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return inspect(gctx, staged) })
 	g.Go(func() error { return r.segments(gctx, m) })
@@ -226,11 +226,11 @@ func (r *restore) database(ctx context.Context, path string) (err error) {
 	return f.Sync()
 }
 
-// assembled is a database that was made of the files of a replica.
+// assembled is a database that was made from the files of a replica.
 type assembled struct {
 	applied
 	files []File
-	bad   []*FileError // that it was made without
+	bad   []*FileError // damaged or absent files that it does not need
 }
 
 // assemble writes the database as of a target to a file. If a file of the chain is damaged or vanishes meanwhile, as
@@ -251,7 +251,7 @@ func assemble(
 		if t.Time.IsZero() {
 			a.files, err = chainTo(files, t, goal)
 		}
-		if err != nil || !t.Time.IsZero() { // the times decide, or are reported
+		if err != nil || !t.Time.IsZero() { // the times select the files, or are reported
 			if err := exactTimes(ctx, client, files); err != nil {
 				return a, err
 			}
@@ -283,7 +283,7 @@ func assemble(
 	}
 }
 
-// chainTo is chain, to no less than a transaction.
+// chainTo is Chain with an error if the chain ends before a transaction.
 func chainTo(files []File, t Target, goal ltx.TXID) ([]File, error) {
 	picked, err := Chain(files, t)
 	if err == nil && picked[len(picked)-1].Max < goal {
@@ -292,7 +292,7 @@ func chainTo(files []File, t Target, goal ltx.TXID) ([]File, error) {
 	return picked, err
 }
 
-// DatabaseBytes is how large the database is as of the end of a file.
+// DatabaseBytes returns the size of the database as of the end of a file, in bytes.
 func DatabaseBytes(ctx context.Context, client litestream.ReplicaClient, f File) (int64, error) {
 	h, err := readHeader(ctx, client, f)
 	return int64(h.Commit) * int64(h.PageSize), err

@@ -13,14 +13,14 @@ import (
 )
 
 const (
-	// streamTries is how often a stream connects again without a byte between, with pauses from retryPause on, each
-	// twice as long: 7.5 seconds in all, enough for a restart of the server.
+	// streamTries is the number of times that a stream connects again without receiving a byte. The first pause is
+	// retryPause, and each is twice as long as the one before: 7.5 seconds in all, enough for a restart of the server.
 	streamTries = 5
 	retryPause  = 500 * time.Millisecond
 )
 
-// stream reads a file of the replica to the end that the listing promised. After a broken or canceled connection it
-// continues at the same byte: large files take minutes, and stores close idle connections.
+// stream reads a file of the replica up to the size in the listing. After a broken or canceled connection it continues
+// at the same byte: large files take minutes, and stores close idle connections.
 type stream struct {
 	ctx    context.Context
 	client litestream.ReplicaClient
@@ -64,7 +64,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	}
 }
 
-// try reads once. An end before the promised one is an error like any other.
+// try reads once. It returns an error if the file ends before the size in the listing.
 func (s *stream) try(p []byte) (int, error) {
 	if s.body == nil {
 		body, err := s.client.OpenLTXFile(s.ctx, s.info.Level, s.info.MinTXID, s.info.MaxTXID, s.offset,

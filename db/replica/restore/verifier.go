@@ -21,7 +21,7 @@ type VerifierConfig struct {
 	// Scratch is VerifyOptions.Scratch: a directory for this alone, which Run empties at the start.
 	Scratch      string
 	SegmentBytes int64                 // as VerifyOptions has it
-	Instance     string                // whose replica it is; empty: any
+	Instance     string                // the index to which the replica must belong; empty: any
 	Reached      func() ltx.TXID       // the newest transaction that was uploaded; nil: not known
 	Logger       *slog.Logger          // nil: none
 	Metrics      prometheus.Registerer // nil: none
@@ -37,7 +37,7 @@ type Verifier struct {
 	behind prometheus.Gauge
 }
 
-// NewVerifier makes a verifier, and touches nothing.
+// NewVerifier returns a Verifier. It reads and writes nothing.
 func NewVerifier(cfg VerifierConfig) *Verifier {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -61,7 +61,7 @@ func NewVerifier(cfg VerifierConfig) *Verifier {
 		}),
 	}
 	for _, outcome := range []Outcome{OK, Failed, Inconclusive} {
-		v.done.WithLabelValues(string(outcome)) // an alert on failed needs it to be there before it happens
+		v.done.WithLabelValues(string(outcome)) // an alert on failed needs the series before the first failure
 	}
 	if cfg.Metrics != nil {
 		cfg.Metrics.MustRegister(v.done, v.okAt, v.behind)
@@ -75,7 +75,7 @@ func (v *Verifier) Last() *Verification { return v.last.Load() }
 // Run verifies until ctx ends. The first verification begins one interval after the start: there is little to verify
 // before, and a weft in a restart loop would do no other work.
 func (v *Verifier) Run(ctx context.Context) error {
-	err := v.clear() // the scratch database of a killed process takes disk
+	err := v.clear() // the scratch database of a killed process takes disk space
 	if err != nil {
 		v.cfg.Logger.Warn("cannot clear the scratch directory of the verification; retrying before each verification",
 			"err", err)
@@ -107,7 +107,7 @@ func (v *Verifier) Run(ctx context.Context) error {
 	}
 }
 
-// clear empties the scratch place: a kill leaves a database there.
+// clear empties the scratch directory: a killed process leaves a database there.
 func (v *Verifier) clear() error {
 	if v.cfg.Scratch == "" {
 		return nil

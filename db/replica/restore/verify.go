@@ -37,12 +37,12 @@ type VerifyOptions struct {
 	// Scratch is the directory in which Verify restores weft.db, in a directory of its own that it removes afterwards;
 	// empty: the system's directory of temporary files.
 	Scratch string
-	// SegmentBytes is the most bytes of segments that Verify reads, of segments chosen at random; of the others it
-	// checks the presence. 0: it reads all.
+	// SegmentBytes bounds the bytes of the segments that Verify reads. It chooses them at random, and checks only the
+	// presence of the others. 0: Verify reads all.
 	SegmentBytes int64
-	// Reached is a transaction that was uploaded, so that the replica must have it; 0: any.
+	// Reached is a transaction that was uploaded, so the replica must have it; 0: none is required.
 	Reached  ltx.TXID
-	Instance string           // whose replica it must be; empty: any
+	Instance string           // the index to which it must belong; empty: any
 	Progress func(p Progress) // nil: no reports
 	Now      func() time.Time // nil: time.Now
 }
@@ -50,10 +50,10 @@ type VerifyOptions struct {
 // Verification is the report of a verification.
 type Verification = wire.Verification
 
-// maxFaults is how many faults a report lists: more faults usually have one cause.
+// maxFaults is the number of faults that a report lists: more faults usually have one cause.
 const maxFaults = 20
 
-// readers is how many files are read at once.
+// readers is the number of files that are read at once.
 const readers = 4
 
 // verification is a verification under way.
@@ -79,7 +79,7 @@ func Verify(ctx context.Context, src config.Source, o VerifyOptions) *Verificati
 		progress: restore{o: Options{Progress: o.Progress}}}
 	err := x.run(ctx)
 	switch {
-	case err != nil && proves(err), len(x.v.Faults) > 0: // a fault is a proof, whatever error came after it
+	case err != nil && proves(err), len(x.v.Faults) > 0: // a fault is proof, whatever error follows
 		x.v.Outcome = Failed
 	case err != nil:
 		x.v.Outcome = Inconclusive
@@ -144,7 +144,7 @@ func (x *verification) run(ctx context.Context) error {
 	}
 	x.v.Instance = m.Instance
 	x.v.LogSeq = m.LastSeq
-	if err := os.Remove(path); err != nil { // the segments need none of the disk
+	if err := os.Remove(path); err != nil { // the segments then have the disk space
 		return err
 	}
 	if err := x.readOthers(ctx, client); err != nil {
@@ -190,7 +190,7 @@ func (x *verification) restore(ctx context.Context, client litestream.ReplicaCli
 	return nil
 }
 
-// readOthers reads the LTX files that the restore had no need of: a restore to another moment needs them.
+// readOthers reads the LTX files that the restore did not need: a restore to another moment needs them.
 func (x *verification) readOthers(ctx context.Context, client litestream.ReplicaClient) error {
 	files, err := ListFiles(ctx, client)
 	if err != nil {
@@ -221,7 +221,7 @@ func (x *verification) readOthers(ctx context.Context, client litestream.Replica
 			})
 			var file *FileError
 			switch {
-			case errors.As(err, &file) && file.gone(): // compacted meanwhile
+			case errors.As(err, &file) && file.gone(): // a compaction has replaced it
 				return nil
 			case errors.As(err, &file) && file.Damaged():
 				x.fault(err)
@@ -293,7 +293,7 @@ func (x *verification) segments(ctx context.Context, m *db.Manifest) error {
 	return g.Wait()
 }
 
-// sample takes segments at random until so many bytes are together, and one at least.
+// sample chooses segments at random until they have the given number of bytes. It chooses at least one.
 func sample(of []StoredSegment, bytes int64) []StoredSegment {
 	rand.Shuffle(len(of), func(i, j int) { of[i], of[j] = of[j], of[i] })
 	for i, s := range of {
