@@ -11,10 +11,10 @@ import (
 	"weft.dev/weft/db/index"
 )
 
-// Apply applies a batch and commits it with its upstream's cursor, in one transaction, or in several where its events
-// change much: each ends at an event, with the cursor there. Queries see the changes when it returns. While the disk
-// has no room it waits, before each part. After ErrPaused the parts before are committed, and a further call may
-// succeed; after any other error no change of the failed part remains, and every further call fails.
+// Apply applies a batch and commits it with its upstream's cursor, in one transaction, or in several parts if its
+// events change much. Each part ends at an event, with the cursor there. Queries see the changes when Apply returns.
+// Apply waits before each part while the disk has no room. After ErrPaused the earlier parts are committed, and a
+// further call may succeed. After any other error no change of the failed part remains, and every further call fails.
 func (s *Store) Apply(b Batch) (apply.Counts, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,7 +56,7 @@ func (s *Store) Apply(b Batch) (apply.Counts, error) {
 // part is the changes of one commit.
 type part struct {
 	*apply.Applier
-	out *writing // writes rows while others are still applied; nil: the commit writes all of them
+	out *writing // writes rows while later events are applied; nil: the commit writes all rows
 }
 
 // newPart returns the changes of a commit after the present snapshot.
@@ -77,8 +77,8 @@ func (s *Store) beginBatch(host string) *part {
 	return f
 }
 
-// applyEvents applies events, and commits them in parts where they change much; at returns the upstream's progress
-// before an event. It returns the last part, which is not committed.
+// applyEvents applies events, and commits them in parts if they change much. at returns the upstream's progress before
+// an event. applyEvents returns the last part, which is not committed.
 func (s *Store) applyEvents(f *part, events []apply.Event, at func(f *part, i int) progress) (*part, error) {
 	for i := range events {
 		var err error
@@ -88,7 +88,7 @@ func (s *Store) applyEvents(f *part, events []apply.Event, at func(f *part, i in
 				return nil, err
 			}
 		}
-		// Asked again: while a commit waits for a seal, Fill may have begun a job.
+		// Jobs are checked for each event: while a commit waits for a seal, Fill may have begun a job.
 		if actor, waits := f.UnfinishedJob(&events[i]); waits {
 			if err := s.finishJob(actor); err != nil {
 				return nil, err
@@ -108,7 +108,7 @@ func (s *Store) applyEvents(f *part, events []apply.Event, at func(f *part, i in
 	return f, nil
 }
 
-// commitPart commits a part of a batch, and returns the next when the disk has room for it.
+// commitPart commits a part of a batch. It waits until the disk has room, and returns the next part.
 func (s *Store) commitPart(f *part, up progress) (*part, error) {
 	if err := s.commit(f, up); err != nil {
 		return nil, err
@@ -164,9 +164,9 @@ type progress struct {
 	host     string // empty: no upstream has moved
 	upstream index.Upstream
 	maxUS    int64 // the newest time of any event
-	firstUS  int64 // time of the first event ever; 0: known already
+	firstUS  int64 // time of the first event ever; 0: the store has it
 	spelling spellingStep
-	gap      *Gap // was found; nil: none
+	gap      *Gap // a gap that was found; nil: none
 }
 
 // commit commits the changes of a part and publishes them.
@@ -179,7 +179,7 @@ func (s *Store) commit(f *part, up progress) error {
 	if err := f.Err(); err != nil {
 		return s.fail(fmt.Errorf("db: apply a batch of %d events: %w", f.Counts().Events, err))
 	}
-	// What the log takes and what the runs take don't depend on each other: with a second core, the runs cost no time.
+	// The log and the runs are written independently: with a second core, the runs take no additional time.
 	var flushed sync.WaitGroup
 	flushed.Go(func() {
 		defer logPanic(s.cfg.Logger, "flush")
@@ -191,7 +191,7 @@ func (s *Store) commit(f *part, up progress) error {
 		return s.fail(fmt.Errorf("db: commit a batch of %d events: %w", f.Counts().Events, err))
 	}
 	if err := f.Err(); err != nil {
-		// The log has the batch and the index does not: the next start, which replays the log, puts that right.
+		// The log has the batch and the index does not. The next start replays the log and repairs that.
 		return s.fail(fmt.Errorf("db: index a batch of %d events: %w", f.Counts().Events, err))
 	}
 	next := f.Snapshot()
@@ -208,7 +208,7 @@ func (s *Store) commit(f *part, up progress) error {
 	return nil
 }
 
-// publish makes a snapshot the present one.
+// publish makes a snapshot the current one.
 func (s *Store) publish(v *index.Snapshot, host string, up index.Upstream) {
 	if host != "" {
 		v.Upstreams = maps.Clone(v.Upstreams)

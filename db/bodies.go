@@ -14,13 +14,13 @@ import (
 	"weft.dev/weft/db/logrow"
 )
 
-// Bodies says which records' content is kept.
+// Bodies states which bodies of records are kept.
 type Bodies uint8
 
 const (
 	BodiesOff    Bodies = iota // none
 	BodiesWindow               // as long as the log row that brought it
-	// that of every record that links, as it is now; what was before, as long as the log row that changed it
+	// the current body of every record with links; earlier bodies as long as the log row that replaced them
 	BodiesKeep
 )
 
@@ -38,9 +38,9 @@ func ParseBodies(text string) (Bodies, error) {
 	return BodiesOff, fmt.Errorf("%q is none of off, window and keep", text)
 }
 
-// bodies is what the writer knows of the stored bodies.
+// bodies is the writer's state of the stored bodies.
 type bodies struct {
-	gone   uint64 // of log rows up to here no body is left
+	gone   uint64 // log rows up to this one have no body left
 	block  uint64 // the newest
 	recent []recentBlock
 	find   *sql.Stmt // the digest of a log row's body
@@ -50,9 +50,9 @@ type bodies struct {
 // recentBlock is a block that another record may share.
 type recentBlock struct{ tag, id uint64 }
 
-// recentBlocks is the number of the newest blocks that new bodies are compared with: some two minutes of the network,
-// in 1 MiB of memory, which a start reads from some 10 MB of blocks. Nearly all records have a time in them that makes
-// them unique.
+// recentBlocks is the number of newest blocks that new bodies are compared with: about two minutes of the network, in 1
+// MiB of memory. A start reads them from about 10 MB of blocks. Older blocks are not compared, because nearly all
+// records contain a time that makes them unique.
 const recentBlocks = 1 << 16
 
 // slot returns the slot of a digest among the recent blocks, and its tag there.
@@ -66,8 +66,8 @@ func (b *bodies) remember(d *body.Digest, id uint64) {
 	*at = recentBlock{tag, id}
 }
 
-// metaBodies and metaSince are the facts that say what bodies are worth: how they were kept last, and up to which log
-// row they are out of date.
+// metaBodies and metaSince are the facts from which the valid bodies follow: how bodies were kept last, and the log row
+// up to which they are out of date.
 const (
 	metaBodies = "bodies"
 	metaSince  = "bodies_since"
@@ -105,9 +105,9 @@ func (s *Store) loadBodies(ctx context.Context) error {
 	kept := apply.Bodies{On: mode != BodiesOff, Since: since, Digest: b.digest}
 	switch {
 	case was == BodiesOff || mode == BodiesOff:
-		kept.Since = newest // what changes while none are kept is not seen
+		kept.Since = newest // changes are not tracked while no bodies are kept
 	case was == BodiesWindow && mode == BodiesKeep:
-		kept.Since = max(since, s.log.pruned) // up to there some are gone
+		kept.Since = max(since, s.log.pruned) // some bodies up to this row are deleted
 	}
 	v := *s.core.Snapshot()
 	v.BodiesSince = kept.Since

@@ -2,7 +2,8 @@ package db
 
 import "database/sql"
 
-// pruneReplaced forgets which bodies the log rows up to one replaced; where bodies outlive the log, it deletes them.
+// pruneReplaced deletes the rows of replaced up to a log row. If bodies outlive the log, it also deletes the replaced
+// bodies.
 func (s *Store) pruneReplaced(tx *sql.Tx, upTo uint64) error {
 	if !s.state.Bodies.Some {
 		return nil
@@ -17,8 +18,8 @@ func (s *Store) pruneReplaced(tx *sql.Tx, upTo uint64) error {
 	return err
 }
 
-// bodiesUpTo returns the log row up to which bodies are to be deleted: they are out of date, or with BodiesWindow their log
-// row is pruned.
+// bodiesUpTo returns the log row up to which bodies must be deleted: they are out of date, or with BodiesWindow their
+// log row is pruned.
 func (s *Store) bodiesUpTo(pruned uint64) uint64 {
 	if s.cfg.Bodies == BodiesWindow {
 		return max(s.state.Bodies.Since, pruned)
@@ -26,7 +27,7 @@ func (s *Store) bodiesUpTo(pruned uint64) uint64 {
 	return s.state.Bodies.Since
 }
 
-// hasOldBodies reports whether bodies are left that are to be deleted.
+// hasOldBodies reports whether bodies are left that must be deleted.
 func (s *Store) hasOldBodies(pruned uint64) bool {
 	return s.state.Bodies.Some && s.bodiesUpTo(pruned) > s.bodies.gone
 }
@@ -45,7 +46,7 @@ func (s *Store) pruneBodies(tx *sql.Tx, pruned uint64) error {
 	}
 	n, err := res.RowsAffected()
 	if err == nil && n < pruneRows {
-		b.gone = upTo // a commit that fails is the last one
+		b.gone = upTo // safe before the commit: after a failed commit nothing is written
 	}
 	return err
 }

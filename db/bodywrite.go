@@ -64,7 +64,7 @@ func (s *Store) writeBlocks(tx *sql.Tx, rows []apply.BodyRow) (ids []uint64, err
 			continue
 		}
 		start := len(frames)
-		frames = body.Encode(frames, rows[i].CBOR) // where it moves, what is queued keeps the old memory
+		frames = body.Encode(frames, rows[i].CBOR) // if it moves, queued frames keep the old memory
 		b.block++
 		ids[i] = b.block
 		fresh = append(fresh, d)
@@ -92,7 +92,7 @@ func (b *bodies) sameBlock(tx *sql.Tx, d *body.Digest, before uint64, fresh []*b
 	var raw []byte
 	err := tx.Stmt(b.same).QueryRow(int64(at.id)).Scan(&raw)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && string(raw) != string(d[:]) {
-		return 0, nil // it went meanwhile
+		return 0, nil // it was deleted meanwhile
 	}
 	return at.id, err
 }

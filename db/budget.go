@@ -13,14 +13,16 @@ import (
 	sizes "github.com/dustin/go-humanize"
 )
 
-// Budget bounds the bytes that all files of a data directory take together: log, WAL, segments, what compactions write
-// and what a replicator has not uploaded. The zero Budget is the disk alone.
+// Budget bounds the bytes that all files of a data directory take together: log, WAL, segments, the output of
+// compactions and the files that a replicator has not uploaded. The zero Budget sets no bound: only the disk bounds the
+// files.
 type Budget struct {
 	Bytes   int64
-	Percent float64 // of the file system; 0: Bytes counts
+	Percent float64 // of the file system; 0: Bytes is the bound
 }
 
-// leastBudget is the least that ParseBudget takes, in bytes: four times what weft keeps free of it, 134 MB.
+// leastBudget is the smallest budget that ParseBudget accepts, in bytes: four times the 134 MB of it that weft keeps
+// free.
 const leastBudget = 512 << 20
 
 // ParseBudget parses a size such as 17GiB or a share of the file system such as 90%.
@@ -42,7 +44,7 @@ func ParseBudget(text string) (Budget, error) {
 	return Budget{Bytes: int64(bytes)}, nil
 }
 
-// of returns the budget in bytes on a file system of so many; 0: none.
+// of returns the budget on a file system of total bytes, in bytes; 0: none.
 func (b Budget) of(total int64) int64 {
 	if b.Percent > 0 {
 		return int64(float64(total) * b.Percent / 100)
@@ -50,24 +52,24 @@ func (b Budget) of(total int64) int64 {
 	return b.Bytes
 }
 
-// useEvery is how often the files are added up: a thousand files take some milliseconds, and indexing writes less than
-// half of the reserve meanwhile.
+// useEvery is the interval at which the sizes of the files are added up. A thousand files take some milliseconds, and
+// indexing writes less than half of the reserve in one interval.
 const useEvery = 2 * time.Second
 
-// use is the size of all files of the data directory, as of the last time that they were added up.
+// use is the size of all files of the data directory when they were last added up.
 type use struct {
 	mu    sync.Mutex
 	at    time.Time
 	bytes int64
 }
 
-// diskRoom is the room for a data directory: of its disk, or of its budget where that has less.
+// diskRoom is the room for a data directory: that of its disk, or that of its budget if the budget has less.
 type diskRoom struct {
 	free, total int64 // bytes; 0 and 0: not known
-	ofBudget    bool  // they are those of the budget
+	ofBudget    bool  // the figures are those of the budget
 }
 
-// diskRoom looks at the disk and, with a budget, at the files.
+// diskRoom reads the free space of the disk and, with a budget, the sizes of the files.
 func (s *Index) diskRoom() (diskRoom, error) {
 	free, total, err := s.cfg.Disk(s.cfg.Dir)
 	if err != nil || total <= 0 {
@@ -106,7 +108,8 @@ func (s *Index) used() (bytes int64, err error) {
 	return bytes, nil
 }
 
-// filesBytes adds up the files of a directory and those below it. Files that go meanwhile are left out.
+// filesBytes adds up the files of a directory and of the directories below it. It leaves out files that vanish
+// meanwhile.
 func filesBytes(dir string) (bytes int64, err error) {
 	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -127,7 +130,7 @@ func filesBytes(dir string) (bytes int64, err error) {
 	return bytes, err
 }
 
-// roomName names what room is left of, for a person.
+// roomName names the disk or the budget, for messages.
 func (s *Index) roomName() string {
 	if s.room.ofBudget.Load() {
 		return fmt.Sprintf("the budget (--disk) of %s for %s", diskBytes(s.room.total.Load()), s.cfg.Dir)
@@ -135,7 +138,8 @@ func (s *Index) roomName() string {
 	return "the disk of " + s.cfg.Dir
 }
 
-// makeRoom is what an operator can do about too little room, also with one volume and no shell.
+// makeRoom returns the operator's remedy for too little room. The remedy also works with one volume and without a
+// shell.
 func (s *Index) makeRoom() string {
 	if !s.room.ofBudget.Load() {
 		return growDisk

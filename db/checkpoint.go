@@ -13,22 +13,22 @@ import (
 )
 
 const (
-	// checkpointTick is how often a rule is evaluated without batches. A checkpoint may be a second late.
+	// checkpointTick is the interval at which the rule is evaluated without batches. A checkpoint may be a second late.
 	checkpointTick = time.Second
-	// A checkpoint that was put off moved what it could, and what stood in the way, a query of seconds or a
-	// replicator's snapshot of minutes, is likely still there at the next commit. So it is tried again after a second,
-	// and then after twice as long each time, but never so late that the WAL goes on growing for long after the way is
-	// free.
+	// A blocked checkpoint has moved the frames that it could. The reader that blocked it, a query of seconds or a
+	// replicator's snapshot of minutes, is probably still there at the next commit. So the checkpoint is retried after
+	// a second, and then after pauses that double each time. The longest pause is short enough that the WAL does not
+	// grow for long after the reader has ended.
 	minRetry = time.Second
 	maxRetry = time.Minute
 )
 
-// pace decides when a checkpoint is tried.
+// pace decides when a checkpoint is attempted.
 type pace struct {
 	rule  checkpoint.Rule
 	last  time.Time     // of the last complete one, or of the opening
-	delay time.Duration // how long the last one was put off; 0: it was complete
-	retry time.Time     // when the one that was put off is tried again
+	delay time.Duration // pause after the last one, which was blocked; 0: it was complete
+	retry time.Time     // when the blocked one is retried
 }
 
 func (p *pace) due(frames int, now time.Time) bool {
@@ -49,21 +49,21 @@ type wal struct {
 	frames int // since the WAL was last emptied
 	moved  int // of these, in the database already
 
-	mu    sync.Mutex // not Store.mu: figures wait for no checkpoint
+	mu    sync.Mutex // not Store.mu: reading the figures must not wait for a checkpoint
 	stats CheckpointStats
 }
 
 // CheckpointStats counts the checkpoints since the store was opened.
 type CheckpointStats struct {
 	Complete int64         // emptied the WAL
-	Partial  int64         // were put off: a reader or a replicator held the WAL, and what could be moved was
+	Partial  int64         // were blocked by a reader or a replicator, and moved only some of the frames
 	Failed   int64         // ended with a fault
 	Frames   int64         // moved into the database
-	Duration time.Duration // that they took, in which nothing was written
-	WALBytes int64         // size of the WAL now; a file that was not cut may hold frames that are done with
+	Duration time.Duration // of the checkpoints; nothing is written during one
+	WALBytes int64         // present size of the WAL; a file that was not truncated may hold obsolete frames
 }
 
-// CheckpointStats reads the figures; it waits for nobody.
+// CheckpointStats returns the figures. It waits for no checkpoint.
 func (s *Store) CheckpointStats() CheckpointStats {
 	s.wal.mu.Lock()
 	st := s.wal.stats
@@ -77,8 +77,8 @@ func (s *Store) CheckpointStats() CheckpointStats {
 // WALBytes returns the bytes written to the WAL since the store was opened.
 func (s *Store) WALBytes() int64 { return s.walBytes.Load() }
 
-// readWAL asks SQLite for the number of frames. The size of the file doesn't say it after another program's checkpoint,
-// or after a postponed one: the next commit then starts at the front of a long file. It takes some microseconds and no
+// readWAL asks SQLite for the number of frames. The size of the file doesn't show it after a checkpoint of another
+// program or a blocked one: the next commit then starts at the front of a long file. It takes some microseconds and no
 // lock.
 func (s *Store) readWAL() error {
 	var busy, frames, moved int
@@ -97,7 +97,7 @@ func (s *Store) noteWAL(frames, moved int) {
 	w := &s.wal
 	fresh := frames - w.frames
 	gone := moved - w.moved
-	if fresh < 0 { // it was emptied, and all that it had is in the database
+	if fresh < 0 { // the WAL was emptied, and all its frames are in the database
 		fresh = frames
 		gone = w.frames - w.moved + moved
 	}
@@ -107,9 +107,9 @@ func (s *Store) noteWAL(frames, moved int) {
 	w.moved = moved
 }
 
-// checkpointIfDue checkpoints when the rule says so. The writer calls it after each commit, and the ticker beside it: a
-// rule about time holds also without events. A postponed or failed checkpoint doesn't fail the commit: the WAL keeps
-// its frames.
+// checkpointIfDue checkpoints when the rule says so. The writer calls it after each commit. A ticker calls it too, so
+// that a rule about time also works without events. A blocked or failed checkpoint doesn't fail the commit: the WAL
+// keeps its frames.
 func (s *Store) checkpointIfDue() {
 	if s.Failed() != nil {
 		return // nothing is written any more
@@ -129,7 +129,7 @@ func (s *Store) checkpointIfDue() {
 			"do", "check that the replica is reachable, and that no long read holds the WAL")
 		return
 	}
-	_ = s.checkpoint() // says itself what became of it
+	_ = s.checkpoint() // checkpoint logs its own result
 }
 
 // tickCheckpoint is checkpointIfDue for times without batches.
@@ -139,8 +139,8 @@ func (s *Store) tickCheckpoint() {
 	s.checkpointIfDue()
 }
 
-// Checkpoint checkpoints the whole WAL and empties it, whatever the rule says. It fails when a reader or a replicator
-// holds the WAL, and, like all writing, after a fault.
+// Checkpoint checkpoints the whole WAL and empties it, regardless of the rule. It fails if a reader or a replicator
+// holds the WAL, and after a fault that stopped writing.
 func (s *Store) Checkpoint() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,7 +150,7 @@ func (s *Store) Checkpoint() error {
 	return s.checkpoint()
 }
 
-// checkpoint tries a checkpoint and reports the result to the pace, the counters and the log.
+// checkpoint attempts a checkpoint and reports the result to the pace, the counters and the log.
 func (s *Store) checkpoint() error {
 	start := s.cfg.Now()
 	if err := s.readWAL(); err != nil {
@@ -203,7 +203,8 @@ func (w *wal) count(done CheckpointStats) {
 
 // truncateWAL runs the checkpoint and notes the frames that are left.
 func (s *Store) truncateWAL() (busy bool, err error) {
-	// The one connection that writes: its timeout is for locks that a commit needs, and a checkpoint can do without.
+	// This is the writer's only connection. Its busy timeout is for the locks of commits; a blocked checkpoint is
+	// retried instead.
 	if _, err := s.writer.Exec("PRAGMA busy_timeout = 0"); err != nil {
 		return false, fmt.Errorf("db: checkpoint: %w", err)
 	}
@@ -216,7 +217,7 @@ func (s *Store) truncateWAL() (busy bool, err error) {
 	if err := s.writer.QueryRow("PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved); err != nil {
 		return false, fmt.Errorf("db: checkpoint: %w", err)
 	}
-	if frames >= 0 { // else another checkpoint is under way, and SQLite didn't look
+	if frames >= 0 { // −1: another checkpoint is under way, and SQLite counted no frames
 		s.noteWAL(frames, moved)
 	}
 	return busy, nil

@@ -11,10 +11,10 @@ import (
 
 // Copy is a copy of another machine's weft.db that is kept current page by page, for a Follower to read.
 //
-// Pages go in through SQLite itself, by its table sqlite_dbpage, in WAL mode and in one transaction for each change: so
-// a reader sees one change or the next, whole, however long it has been connected, a change that breaks off leaves no
-// trace, and no reader waits. SQLite's own sqlite3_rsync writes so. docs/design.md says what readers meet where pages
-// are written into the file beside SQLite.
+// The pages are written through SQLite itself, by its table sqlite_dbpage, in WAL mode and in one transaction for each
+// change. So a reader sees either the state before a change or the state after it, regardless of the age of its
+// connection. An interrupted change leaves nothing, and no reader waits. SQLite's own sqlite3_rsync writes in the same
+// way. docs/design.md describes the errors of readers when pages are written into the file without SQLite.
 type Copy struct {
 	dir  string
 	lock *os.File
@@ -23,15 +23,16 @@ type Copy struct {
 
 // Change is a transaction of the other machine's database.
 type Change struct {
-	Position uint64 // of the database after it, above 0
+	Position uint64 // of the database after the change, above 0
 	PageSize int    // bytes
-	Pages    uint32 // that the database has after it
+	Pages    uint32 // of the database after the change
 }
 
-// copyJournalBytes is what is left of the WAL after a large change, in bytes: the first one is the whole database.
+// copyJournalBytes is the size to which the WAL is truncated after a large change, in bytes: the first change is the
+// whole database.
 const copyJournalBytes = 64 << 20
 
-// OpenCopy opens a directory for a copy, or makes one, and takes it for this process. It refuses one that has an index
+// OpenCopy opens or creates a directory for a copy, and locks it for this process. It refuses a directory with an index
 // of its own.
 func OpenCopy(dir string) (*Copy, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "segments"), 0o755); err != nil {
@@ -53,7 +54,7 @@ func (c *Copy) open() error {
 	if err != nil {
 		return err
 	}
-	// NORMAL: what a power cut takes back is fetched again, and the position with it.
+	// NORMAL: a power cut may undo changes together with the position, and the follower fetches them again.
 	c.db, err = sql.Open("sqlite",
 		fmt.Sprintf("%s?_txlock=immediate&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(60000)"+
 			"&_pragma=journal_size_limit(%d)", uri, copyJournalBytes))
@@ -75,8 +76,8 @@ func (c *Copy) open() error {
 	return nil
 }
 
-// Position is that of the last change; 0: nothing is there yet. It lies in two numbers of the database's header that
-// weft doesn't use, so that it is never another than that of the pages.
+// Position returns the position of the last change; 0: the copy is empty. It is stored in two fields of the database's
+// header that weft doesn't use, so it always matches the pages.
 func (c *Copy) Position() (uint64, error) { return copyPosition(c.db) }
 
 func copyPosition(db *sql.DB) (uint64, error) {
@@ -87,17 +88,17 @@ func copyPosition(db *sql.DB) (uint64, error) {
 	return uint64(uint32(high))<<32 | uint64(uint32(low)), nil
 }
 
-// CopyTx is a change that is being made.
+// CopyTx is a change under way.
 type CopyTx struct {
 	change Change
 	tx     *sql.Tx
 	insert *sql.Stmt
 	had    uint32 // pages before
-	// page 1: it goes in last, for with it the schema changes, and SQLite looks for the tables that it names
+	// page 1 is written last: the schema changes with it, and SQLite then reads the tables that it names
 	first []byte
 }
 
-// Begin begins a change. There is one at a time, and each has to end with Commit or Rollback.
+// Begin begins a change. Only one change may be under way. It must end with Commit or Rollback.
 func (c *Copy) Begin(ctx context.Context, change Change) (*CopyTx, error) {
 	fail := func(err error) (*CopyTx, error) {
 		return nil, fmt.Errorf("db: change %d of the copy in %s: %w", change.Position, c.dir, err)
@@ -123,7 +124,7 @@ func (c *Copy) Begin(ctx context.Context, change Change) (*CopyTx, error) {
 	return &CopyTx{change: change, tx: tx, insert: insert, had: pages}, nil
 }
 
-// Put puts a page, from number 1; it doesn't keep data.
+// Put writes the page with a number, which begins at 1. It doesn't keep a reference to data.
 func (t *CopyTx) Put(number uint32, data []byte) error {
 	if number == 1 {
 		t.first = append(t.first[:0], data...)
@@ -135,7 +136,7 @@ func (t *CopyTx) Put(number uint32, data []byte) error {
 	return nil
 }
 
-// Commit shows the change to readers.
+// Commit commits the change: readers see it afterwards.
 func (t *CopyTx) Commit() error {
 	if err := t.commit(); err != nil {
 		t.Rollback()
@@ -167,13 +168,13 @@ func (t *CopyTx) commit() error {
 	return t.tx.Commit()
 }
 
-// Rollback ends a change, of which nothing is left.
+// Rollback ends a change and discards it.
 func (t *CopyTx) Rollback() {
 	_ = t.insert.Close()
-	_ = t.tx.Rollback() // it fails when the transaction has ended already, or the connection has, and it with that
+	_ = t.tx.Rollback() // fails only if the transaction or the connection has ended already
 }
 
-// prepare gives the size of a page and their number. A new file gets the size that is asked for.
+// prepare returns the size of a page and the number of pages. A new file gets the requested page size.
 func (c *Copy) prepare(pageSize int) (size int, pages uint32, err error) {
 	if err := c.db.QueryRow("SELECT * FROM pragma_page_size, pragma_page_count").Scan(&size, &pages); err != nil {
 		return 0, 0, err
@@ -187,7 +188,7 @@ func (c *Copy) prepare(pageSize int) (size int, pages uint32, err error) {
 			return 0, 0, err
 		}
 	}
-	if pages > 0 && size != pageSize { // a page of a first change that broke off
+	if pages > 0 && size != pageSize { // left by a first change that was interrupted
 		if _, err := c.db.Exec("VACUUM"); err != nil {
 			return 0, 0, err
 		}
@@ -200,7 +201,7 @@ func (c *Copy) prepare(pageSize int) (size int, pages uint32, err error) {
 	return size, pages, err
 }
 
-// Close gives the directory back.
+// Close closes the copy and unlocks its directory.
 func (c *Copy) Close() error {
 	var errs []error
 	if c.db != nil {

@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// DiskFullError reports whether the disk of a data directory has no room, so that SQLite can't even open what is on it
-// for reading: it wants 32 kB beside the database.
+// DiskFullError is the error for a data directory whose disk has no room. SQLite can't even open a database there for
+// reading: it needs 32 kB beside the database.
 type DiskFullError struct {
 	Dir  string
 	Free int64 // bytes; −1: not known
@@ -31,10 +31,11 @@ const (
 	sqliteIOErrShmSize = 4874 // there is no room for the -shm file
 )
 
-// almostFull is how many free bytes leave SQLite no room to work: less than one WAL of a batch and its index.
+// almostFull is the number of free bytes below which SQLite has no room to work: the WAL of one batch and its index
+// need more.
 const almostFull = 1 << 20
 
-// IsDiskFull reports whether an error says that a disk has no room.
+// IsDiskFull reports whether an error means that a disk has no room.
 func IsDiskFull(err error) bool {
 	var full *DiskFullError
 	var code interface{ Code() int }
@@ -42,8 +43,8 @@ func IsDiskFull(err error) bool {
 		errors.As(err, &code) && (code.Code() == sqliteFull || code.Code() == sqliteIOErrShmSize)
 }
 
-// diskError looks at the disk before a file is blamed: it turns an error that comes of a full disk into one that says
-// so. All others stay as they are.
+// diskError returns a DiskFullError for an error that a full disk may have caused: it reads the free space of the disk.
+// It returns all other errors unchanged.
 func diskError(dir string, err error, disk func(dir string) (free, total int64, err error)) error {
 	var full *DiskFullError
 	if err == nil || errors.As(err, &full) {
@@ -61,7 +62,8 @@ func diskError(dir string, err error, disk func(dir string) (free, total int64, 
 	return err
 }
 
-// diskSpace returns what an ordinary user may still write to a directory's disk, and what it has in all for such users.
+// diskSpace returns the free and the total bytes of a directory's disk for ordinary users, without those reserved for
+// root.
 func diskSpace(dir string) (free, total int64, err error) {
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(dir, &fs); err != nil {

@@ -2,15 +2,15 @@ package db
 
 import "weft.dev/weft/db/apply"
 
-// Repo is all records of an account, as a resync sent them.
+// Repo lists all records of an account, as a resync sent them.
 type Repo struct {
 	DID     string
-	Records map[Record]struct{} // DID empty: it is the account's
+	Records map[Record]struct{} // with an empty DID: it is the account's
 }
 
-// Fill applies the events of a gap that nothing newer supersedes, in their order, whatever was applied since, and
-// repos: records that are not in an account's repo are removed. It moves no cursor. Of an account with an open resync,
-// the records that the resync has sent stay.
+// Fill applies the events of a gap that no newer event supersedes, in their order, although later events were applied
+// before. It also applies repos: it removes the records of an account that are not in its repo, except those that an
+// open resync of the account has sent. It moves no cursor.
 func (s *Store) Fill(events []apply.Event, repos []Repo) (apply.Counts, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -42,8 +42,8 @@ func (s *Store) Fill(events []apply.Event, repos []Repo) (apply.Counts, error) {
 	return f.Totals(), nil
 }
 
-// pruneRepo removes an account's records that its repo doesn't have, and commits where they are many. It returns the
-// last part, which is not committed.
+// pruneRepo removes the records of an account that its repo doesn't have, and commits in parts if they are many. It
+// returns the last part, which is not committed.
 func (s *Store) pruneRepo(f *part, r *Repo, at func(f *part, i int) progress) (*part, error) {
 	p := f.NewRepoPruning(r.DID, r.Records)
 	for !f.PruneRepo(p) {

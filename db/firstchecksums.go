@@ -8,12 +8,11 @@ import (
 	"weft.dev/weft/db/logrow"
 )
 
-// tellSums is how often the first sums of a large index say how far they are.
+// tellSums is the interval at which the progress of the first sums of a large index is logged.
 const tellSums = 10 * time.Second
 
-// beginChecksums computes the sums of an index that an older weft wrote, over what is there; in a new one, that is
-// nothing. From then on each commit goes on with them. Where log rows are pruned, the sum begins with the oldest row
-// that is left.
+// beginChecksums computes the sums of an index that an older weft wrote, over its present rows; a new index has none.
+// From then on each commit updates the sums. If log rows are pruned, the sum begins with the oldest row that is left.
 func (s *Store) beginChecksums(ctx context.Context) error {
 	stored, err := logrow.StoredChecksums(ctx, s.core.Reader)
 	if err != nil || stored.Known {
@@ -43,7 +42,7 @@ func (s *Store) beginChecksums(ctx context.Context) error {
 				"accounts", ids.Actors)
 		}
 	}}
-	var parts [2]logrow.Checksums // up to the newest segment, and behind it
+	var parts [2]logrow.Checksums // up to the newest segment, and after it
 	for i, span := range [2]struct {
 		after, upTo uint64
 		from, to    logrow.NameBounds
@@ -64,7 +63,7 @@ func (s *Store) beginChecksums(ctx context.Context) error {
 	return s.writeFirstChecksums(parts, oldest, sealed.ID)
 }
 
-// writeFirstChecksums writes the sums up to the newest segment and behind it. oldest is the oldest log row; 0: there is
+// writeFirstChecksums writes the sums up to the newest segment and after it. oldest is the oldest log row; 0: there is
 // none.
 func (s *Store) writeFirstChecksums(parts [2]logrow.Checksums, oldest, segment uint64) error {
 	tx, err := s.writer.Begin()
@@ -76,7 +75,7 @@ func (s *Store) writeFirstChecksums(parts [2]logrow.Checksums, oldest, segment u
 		int64(parts[0].Log), int64(parts[0].Names), int64(segment)); err != nil {
 		return err
 	}
-	if oldest > 1 { // as old as the oldest mark, so that ages grow
+	if oldest > 1 { // with the age of the oldest mark, so that ages increase
 		if _, err := tx.Exec(`INSERT INTO marks (seq, clock_us, log_checksum) VALUES (?, ifnull((SELECT min(clock_us) FROM marks), 0), 0)
 			ON CONFLICT (seq) DO UPDATE SET log_checksum = 0`, int64(oldest-1)); err != nil {
 			return err

@@ -19,14 +19,14 @@ import (
 
 // FollowerConfig configures a follower. Only Dir is required.
 type FollowerConfig struct {
-	Dir        string           // where weft.db lies
+	Dir        string           // directory of weft.db
 	Logger     *slog.Logger     // nil: none
 	Now        func() time.Time // nil: time.Now
-	CacheBytes int64            // bounds the blocks of segments that are kept decoded in memory, in bytes; 0: 32 MiB
-	// HoldBytes bounds the runs in memory while segment files are missing: beyond it the follower waits for the files.
-	// In bytes; 0: 192 MiB.
+	CacheBytes int64            // bounds the cache of decoded segment blocks, in bytes; 0: 32 MiB
+	// HoldBytes bounds the runs in memory while segment files are missing, in bytes; 0: 192 MiB. Beyond it the follower
+	// waits for the files.
 	HoldBytes int
-	// Owned is true for a directory of the follower's own: segment files that are no longer needed are removed.
+	// Owned means that the directory belongs to the follower: it removes segment files that are no longer needed.
 	Owned bool
 }
 
@@ -34,21 +34,21 @@ type FollowerConfig struct {
 // files that take minutes to download.
 const defaultHoldBytes = 8 * defaultSealBytes
 
-// Follower is an Index of a directory that another process's Store writes, or a Copy. It takes no lock and has no
+// Follower is an Index of a directory that the Store of another process or a Copy writes. It takes no lock and has no
 // connection that writes. It shows the index at one commit of the writer, as of the last Refresh.
 type Follower struct {
 	Index
 	state   *apply.State
 	hold    int
 	owned   bool
-	loaded  bool          // the maps hold what the snapshot came to
+	loaded  bool          // the maps hold the state of the snapshot
 	at      logMark       // the newest log row in the snapshot
-	schema  int64         // of the database, as this program knows it
-	retired []*index.File // no longer in the manifest, and perhaps read by queries still
+	schema  int64         // the version of the database's schema, which this program knows
+	retired []*index.File // no longer in the manifest; queries may still read them
 	waiting []index.ManifestRow
 }
 
-// logMark identifies a log row among rows of the same number in other histories.
+// logMark identifies a log row: another history may have another row of the same number.
 type logMark struct {
 	TimeUS int64 `db:"time_us"`
 	Op     Op
@@ -114,10 +114,10 @@ func (f *Follower) Close() error {
 	return nil
 }
 
-// Refresh shows all commits since the last one. It returns the segment files of the manifest that are missing: until
-// they are there, it keeps its files and shows new log rows while memory holds them; before the first complete set of
-// files it shows nothing. current reports that all commits are shown. After an error it shows the same as before, and
-// the next Refresh starts anew.
+// Refresh shows all commits since the last Refresh. It returns the missing segment files of the manifest. Until they
+// exist, it keeps its present files and shows new log rows as long as they fit in memory; before the first complete set
+// of files it shows nothing. current means that all commits are shown. After an error it shows the same state as
+// before, and the next Refresh starts from the beginning.
 func (f *Follower) Refresh(ctx context.Context) (current bool, missing []ManifestFile, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -163,7 +163,7 @@ func (f *Follower) complete(ctx context.Context, q logrow.Queryer, next *index.S
 		return err
 	}
 	next.BodiesSince = since
-	if mode == BodiesOff { // they are not kept up to date
+	if mode == BodiesOff { // bodies are not kept up to date
 		next.BodiesSince = next.Seq
 	}
 	f.at, err = logMarkOf(ctx, q, next.Seq)
@@ -189,7 +189,7 @@ func (f *Follower) publish(next *index.Snapshot) {
 	}
 }
 
-// retire marks the files that the next snapshot no longer has: each is removed when no query reads it.
+// retire marks the files that the next snapshot no longer has. Each is removed when no query reads it.
 func (f *Follower) retire(old, next *index.Snapshot) {
 	kept := map[*index.File]bool{}
 	for _, file := range next.Files.Files {
@@ -212,8 +212,8 @@ func logMarkOf(ctx context.Context, q logrow.Queryer, seq uint64) (m logMark, er
 	return m, err
 }
 
-// refresh returns the next snapshot, or nil while files are missing that it needs. loaded reports that the state is
-// that of the present snapshot.
+// refresh returns the next snapshot, or nil while files that it needs are missing. loaded means that the state is that
+// of the present snapshot.
 func (f *Follower) refresh(ctx context.Context, q logrow.Queryer, loaded bool) (*index.Snapshot, error) {
 	if err := f.sameIndex(ctx, q); err != nil {
 		return nil, err
@@ -237,8 +237,8 @@ func (f *Follower) refresh(ctx context.Context, q logrow.Queryer, loaded bool) (
 			f.cfg.Logger.Warn("reloading the index", "because", lost, "log_seq", v.Seq)
 		}
 	}
-	// A manifest that covers less is that of a writer that makes its segments anew: until it has come as far, the files
-	// that are open are as good.
+	// A manifest that covers fewer rows comes from a writer that rebuilds its segments. Until it covers as many rows
+	// again, the follower keeps its open files.
 	if loaded && (covered < v.Sealed || sameFiles(rows, v.Files.Files)) {
 		return f.state.CatchUp(ctx, q, v)
 	}
@@ -280,7 +280,7 @@ func (f *Follower) sameIndex(ctx context.Context, q logrow.Queryer) error {
 	return nil
 }
 
-// lostLog returns why the log doesn't continue the snapshot; empty: it does.
+// lostLog returns the reason why the log doesn't continue the snapshot; empty: it continues it.
 func (f *Follower) lostLog(ctx context.Context, q logrow.Queryer, v *index.Snapshot, covered uint64) (why string,
 	err error) {
 	if v.Seq == 0 {
@@ -316,8 +316,8 @@ func sameFiles(rows []index.ManifestRow, files []*index.File) bool {
 	return true
 }
 
-// openManifest opens the files of the manifest that are not open yet. When some are missing it opens none, and notes
-// which.
+// openManifest opens the files of the manifest that are not open yet. If some are missing it opens none, and notes the
+// missing ones.
 func (f *Follower) openManifest(rows []index.ManifestRow, v *index.Snapshot) (files []*index.File, err error) {
 	open := map[string]*index.File{}
 	for _, file := range v.Files.Files {
@@ -380,8 +380,8 @@ func (f *Follower) replaceFiles(ctx context.Context, q logrow.Queryer, v *index.
 	return next, err
 }
 
-// reopen makes the snapshot of these files and of the log after them, like a start. With loaded, the state is that of
-// v: then the statuses need not be read again.
+// reopen makes the snapshot of these files and of the log after them, like a start. loaded means that the state is that
+// of v, so that the statuses need not be read again.
 func (f *Follower) reopen(ctx context.Context, q logrow.Queryer, v *index.Snapshot, files []*index.File,
 	loaded bool) (next *index.Snapshot, err error) {
 	base := f.core.Base(files)
@@ -396,7 +396,7 @@ func (f *Follower) reopen(ctx context.Context, q logrow.Queryer, v *index.Snapsh
 	return f.state.Rebuild(ctx, q, base, f.bounded)
 }
 
-// bounded refuses to hold more log rows in memory that no segment has.
+// bounded returns an error if the log rows that no segment has exceed HoldBytes.
 func (f *Follower) bounded(v *index.Snapshot) (*index.Snapshot, error) {
 	if v.MutableBytes() >= f.hold {
 		return nil, fmt.Errorf("log rows from %d on are not in segments yet, and too many for memory: waiting for the "+

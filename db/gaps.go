@@ -9,7 +9,7 @@ import (
 	"weft.dev/weft/db/apply"
 )
 
-// ListGaps lists all gaps of a data directory, oldest first, also of one that a weft has open.
+// ListGaps lists all gaps of a data directory, oldest first. Another weft may have the directory open.
 func ListGaps(ctx context.Context, dir string) ([]Gap, error) {
 	r, err := OpenReadOnly(dir, false)
 	if err != nil {
@@ -54,13 +54,13 @@ type Gap struct {
 	From    uint64 `db:"from_seq"` // inclusive
 	To      uint64 `db:"to_seq"`   // inclusive
 	FromUS  int64  `db:"from_us"`  // time of the event before, microseconds since 1970; 0: not known
-	ToUS    int64  `db:"to_us"`    // time of the event behind; 0: not known
+	ToUS    int64  `db:"to_us"`    // time of the event after, microseconds since 1970; 0: not known
 	Why     string `db:"why"`
 	State   string `db:"state"`    // GapOpen or GapFilled
 	FoundUS int64  `db:"found_us"` // microseconds since 1970
-	Tries   int    `db:"tries"`    // to fill it
-	TriedUS int64  `db:"tried_us"` // the last of them
-	Note    string `db:"note"`     // what came of it
+	Tries   int    `db:"tries"`    // attempts to fill it
+	TriedUS int64  `db:"tried_us"` // time of the last attempt, microseconds since 1970
+	Note    string `db:"note"`     // result of the last attempt
 }
 
 // States of a gap.
@@ -71,8 +71,8 @@ const (
 
 const gapColumns = "id, host, from_seq, to_seq, from_us, to_us, why, state, found_us, tries, tried_us, note"
 
-// AddGap records an open gap. It aborts the open resyncs of its host, whose rows may be in the gap: records that were
-// only missed must not count as removed.
+// AddGap records an open gap. It aborts the open resyncs of its host, because their rows may be in the gap: records
+// that were only missed must not count as removed.
 func (s *Store) AddGap(g Gap) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,14 +82,14 @@ func (s *Store) AddGap(g Gap) error {
 	v := s.core.Snapshot()
 	f := s.newPart(apply.Origin{Host: g.Host, TimeUS: v.MaxUS})
 	first := f.AbortResyncs(g.Host)
-	if first > 0 { // the rows after that sync are missing too, as far as they say which records are gone
+	if first > 0 { // the rows after that sync are missing too: they show which records are gone
 		g.From = min(g.From, first)
 	}
 	g.FoundUS = s.cfg.Now().UnixMicro()
 	return s.commit(f, progress{gap: &g})
 }
 
-// insertGap inserts a new gap as open. A rewind meets a hole again: it is one gap.
+// insertGap inserts a new gap as open. If an open gap covers it, as after a rewind, it inserts nothing.
 func insertGap(tx *sql.Tx, g *Gap) error {
 	_, err := tx.Exec(`INSERT INTO gaps (host, from_seq, to_seq, from_us, to_us, why, state, found_us)
 		SELECT ?1, ?2, ?3, ?4, ?5, ?6, 'open', ?7 WHERE NOT EXISTS
@@ -98,7 +98,7 @@ func insertGap(tx *sql.Tx, g *Gap) error {
 	return err
 }
 
-// writeGaps writes the gaps of a batch: the given one, and one for each resync that no upstream completes.
+// writeGaps writes the gaps of a batch: the given gap, and a gap for each resync that no upstream completes.
 func (s *Store) writeGaps(tx *sql.Tx, rs *apply.Rows, g *Gap) error {
 	if g != nil {
 		if err := insertGap(tx, g); err != nil {
@@ -125,17 +125,17 @@ func (s *Store) TriedGap(id int64, filled bool, note string) error {
 		state, note, s.cfg.Now().UnixMicro(), id)
 }
 
-// ShrinkGap records that a gap is filled up to a position, where the rest begins.
+// ShrinkGap records that a gap is filled up to a position. The rest begins there.
 func (s *Store) ShrinkGap(id int64, from uint64, fromUS int64) error {
 	return s.changeGaps("UPDATE gaps SET from_seq = ?1, from_us = ?2 WHERE id = ?3 AND from_seq < ?1", int64(from),
 		fromUS,
 		id)
 }
 
-// retryGaps makes an open gap due at once, or all with the id 0.
+// retryGaps makes an open gap due at once; the id 0 means all open gaps.
 const retryGaps = "UPDATE gaps SET tries = 0, tried_us = 0 WHERE state = 'open' AND ?1 IN (0, id)"
 
-// RetryGaps makes an open gap due at once, or all with the id 0. It returns their number.
+// RetryGaps makes an open gap due at once; the id 0 means all open gaps. It returns their number.
 func (s *Store) RetryGaps(id int64) (int64, error) {
 	n, err := s.countOpenGaps(id)
 	if err != nil {
@@ -144,7 +144,7 @@ func (s *Store) RetryGaps(id int64) (int64, error) {
 	return n, s.changeGaps(retryGaps, id)
 }
 
-// countOpenGaps counts the open gap with an id, or all with the id 0.
+// countOpenGaps counts the open gaps with an id; the id 0 means all open gaps.
 func (s *Index) countOpenGaps(id int64) (n int64, err error) {
 	if err := s.core.Reader.Get(&n, "SELECT count(*) FROM gaps WHERE state = 'open' AND ?1 IN (0, id)", id); err != nil {
 		return 0, fmt.Errorf("db: count gaps: %w", err)
@@ -164,13 +164,12 @@ func (s *Store) changeGaps(query string, args ...any) error {
 	return nil
 }
 
-// Gaps returns the open gaps, newest first, at most a hundred: a server that is down for a day leaves more than anyone
-// reads.
+// Gaps returns the open gaps, newest first, at most a hundred: a server that is down for a day may leave thousands.
 func (s *Index) Gaps(ctx context.Context) ([]Gap, error) {
 	return s.gaps(ctx, "WHERE state = 'open' ORDER BY id DESC LIMIT 100")
 }
 
-// AllGaps returns all gaps, filled ones too, oldest first.
+// AllGaps returns all gaps, open and filled, oldest first.
 func (s *Index) AllGaps(ctx context.Context) ([]Gap, error) { return s.gaps(ctx, "ORDER BY id") }
 
 func (s *Index) gaps(ctx context.Context, which string) ([]Gap, error) {

@@ -6,14 +6,13 @@ import (
 )
 
 const (
-	// The size of the index is noted every five minutes for a day: a compaction lets it grow and shrink by a tenth within
-	// minutes.
+	// The size of the index is noted every five minutes for a day, because a compaction makes it grow and shrink by a
+	// tenth within minutes.
 	sizesEvery = 5 * time.Minute
 	sizesKept  = 288
-	// leastSpan is the shortest time that a growth is measured over: over less it is mostly noise of seals and
-	// compactions.
+	// leastSpan is the shortest time over which growth is measured: over less time, seals and compactions dominate it.
 	leastSpan = 30 * time.Minute
-	// farAway is the longest forecast of a full disk: the growth of a day says nothing of ten years.
+	// farAway is the longest forecast of a full disk: the growth of a day does not predict ten years.
 	farAway = 10 * 365 * 24 * time.Hour
 )
 
@@ -41,7 +40,7 @@ func (g *growth) note(now time.Time, bytes int64) {
 	g.sizes = append(g.sizes, sizeAt{now, bytes})
 }
 
-// rate returns the growth in bytes a day, and the time that it is measured over; 0 and 0 while it is not known.
+// rate returns the growth in bytes per day, and the time over which it was measured; 0 and 0 while it is unknown.
 func (g *growth) rate() (perDay float64, over time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -57,8 +56,8 @@ func (g *growth) rate() (perDay float64, over time.Duration) {
 	return float64(last.bytes-first.bytes) / (float64(over) / float64(24*time.Hour)), over
 }
 
-// fullAt returns when the files will have grown by so many bytes; zero: they don't grow, it isn't known, or it is more
-// than ten years away.
+// fullAt returns the time at which the files will have grown by a number of bytes; zero: they don't grow, the time
+// isn't known, or it is more than ten years away.
 func (s *Index) fullAt(room int64) time.Time {
 	perDay, over := s.growth.rate()
 	if over == 0 || perDay <= 0 {

@@ -10,8 +10,8 @@ import (
 	"weft.dev/weft/db/index"
 )
 
-// Index answers the queries of a Store, which writes, and of a Follower, which reads what another process writes. It
-// has no connection that writes. Its queries are safe for concurrent use.
+// Index answers the queries of a Store, which writes its files, and of a Follower, which reads the files of another
+// process. It has no connection that writes. Its queries are safe for concurrent use.
 type Index struct {
 	index.Queries
 	core *index.Core
@@ -21,11 +21,11 @@ type Index struct {
 	commits signal
 	failed  atomic.Pointer[error] // the fault that stopped writing
 	growth  growth
-	room    room // of a follower, never looked at
+	room    room // unused in a follower
 	use     use
 
-	seals, compactions worked // of a follower, none
-	// Bytes written to the WAL and by checkpoints since the store was opened; of a follower, none.
+	seals, compactions worked // zero in a follower
+	// Bytes written to the WAL and by checkpoints since the store was opened; zero in a follower.
 	walBytes, checkpointBytes atomic.Int64
 }
 

@@ -10,14 +10,14 @@ import (
 	"weft.dev/weft/db/logrow"
 )
 
-// inserter inserts rows of one table, many to a statement: a statement costs more than a row.
+// inserter inserts rows into one table, many per statement: a statement costs more than a row.
 type inserter struct {
 	one, many *sql.Stmt
 	columns   int
 	args      []any
 }
 
-// insertRows is the number of rows of a long statement: more save nothing that can be measured.
+// insertRows is the number of rows of a long statement. More rows bring no measurable gain.
 const insertRows = 64
 
 func prepareInsert(db *sql.DB, table string, columns int) (*inserter, error) {
@@ -93,7 +93,7 @@ func (ins *inserters) prepare(db *sql.DB, bodies bool) (err error) {
 	return nil
 }
 
-// add inserts names, log rows and their links; some of them wait for more, or for finish.
+// add inserts names, log rows and their links. Some rows stay queued until a statement is full or finish is called.
 func (ins *inserters) add(tx *sql.Tx, rs *apply.Rows) error {
 	for _, n := range rs.Names {
 		var err error

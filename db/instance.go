@@ -13,14 +13,15 @@ import (
 	"weft.dev/weft/db/index"
 )
 
-// InstanceOf is the instance of the index in the file of a database, a weft.db or what WriteInstance wrote, that nobody
-// has open for writing.
+// InstanceOf returns the instance of the index in a weft.db or in a file of WriteInstance. No process may have the file
+// open for writing.
 func InstanceOf(ctx context.Context, path string) (instance string, err error) {
 	err = queryFile(ctx, path, "SELECT value FROM meta WHERE key = 'instance'", &instance)
 	return instance, err
 }
 
-// LastSeqOf is the newest log row that there ever was in a weft.db that nobody has open for writing; 0: none.
+// LastSeqOf returns the newest log row that a weft.db ever had, pruned rows included; 0: none. No process may have the
+// file open for writing.
 func LastSeqOf(ctx context.Context, path string) (seq uint64, err error) {
 	err = queryFile(ctx, path, "SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'records'), 0)", &seq)
 	return seq, err
@@ -37,7 +38,7 @@ func queryFile(ctx context.Context, path, query string, into any) error {
 	}
 	name := index.ReadURI(uri)
 	if _, err := os.Stat(path + "-wal"); errors.Is(err, os.ErrNotExist) {
-		name += "&immutable=1" // else SQLite would make the two files of a WAL
+		name += "&immutable=1" // otherwise SQLite would create the two files of a WAL
 	}
 	reader, err := sql.Open("sqlite", name)
 	if err != nil {
@@ -50,8 +51,8 @@ func queryFile(ctx context.Context, path, query string, into any) error {
 	return nil
 }
 
-// WriteInstance makes a small database that names an index, as weft.db does, and holds nothing else: it says whose a
-// replica is without the replica's being restored.
+// WriteInstance creates a small database that holds only the name of an index, as weft.db does. It shows to which index
+// a replica belongs without a restore.
 func WriteInstance(path, instance string) error {
 	uri, err := fileURI(path)
 	if err != nil {
@@ -78,7 +79,7 @@ func WriteInstance(path, instance string) error {
 	return nil
 }
 
-// persistWAL keeps the WAL when the last connection is closed: a replicator that finds none copies the whole database
+// persistWAL keeps the WAL when the last connection is closed: without a WAL, a replicator copies the whole database
 // again.
 func persistWAL(ctx context.Context, w *sql.DB) error {
 	conn, err := w.Conn(ctx)

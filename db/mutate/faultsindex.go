@@ -14,7 +14,7 @@ var indexFaults = []fault{
 	},
 	{
 		"the rows of an older weft's pruned log have no checksum", "db/firstchecksums.go",
-		"if oldest > 1 { // as old", "if oldest > 1<<62 { // as old",
+		"if oldest > 1 { // with", "if oldest > 1<<62 { // with",
 		"db.TestUpgradedChecksums",
 	},
 	{
