@@ -42,6 +42,9 @@ type Depth struct {
 	Retimed bool
 }
 
+// largePage is the least size of a page of a list that is asked only for its counts and its links.
+const largePage = 50
+
 // asks reports whether the depth reaches more than the counts and links of a list.
 func (d *Depth) asks(list List) bool {
 	if d.Every <= 1 {
@@ -114,6 +117,9 @@ func (m *Model) Compare(ctx context.Context, x Index, depth Depth) error {
 
 func compareList(ctx context.Context, x Index, list List, want []Link, depth Depth) error {
 	page := depth.Page
+	if !depth.asks(list) {
+		page = max(page, largePage)
+	}
 	links, err := x.CountLinks(ctx, list.Target, list.Source)
 	if err != nil {
 		return err
