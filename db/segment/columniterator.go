@@ -23,21 +23,48 @@ type columnIterator struct {
 }
 
 // seek returns an iterator before the first entry whose key is not below key. exact reports whether that is key itself.
+func (c *columns) seek(key []byte) (it columnIterator, exact bool) {
+	it.c = c
+	exact = it.advance(key, 0)
+	return it, exact
+}
+
+// seekOn moves an iterator from seek on, to before the first entry whose key is not below to. from is the key that it was
+// made for, and below to.
+func (it *columnIterator) seekOn(from, to []byte) {
+	// it.key is what the previous key shares with from. Behind that the previous key is below from, so that it shares
+	// no more with to than from does.
+	it.advance(to, min(len(it.key), common(from, to)))
+}
+
+// advance moves forward to before the first entry whose key is not below key. exact reports whether that is key itself.
+// The previous key, which is below key, shares l bytes with it.
 //
 // An entry has only the bytes of its key that it doesn't share with the previous key, and most need no comparison.
 // While all keys so far are below key and the last of them shares l bytes with key: an entry that shares more than l
 // bytes with its predecessor is below key too, and one that shares fewer is above it.
-func (c *columns) seek(key []byte) (it columnIterator, exact bool) {
-	it.c = c
+func (it *columnIterator) advance(key []byte, l int) (exact bool) {
+	c := it.c
 	var passed [tailLen + 1]int // number of passed entries by tail length
-	l := 0
+	for k := tailLen; k > 0; k-- {
+		passed[k] = it.tails[k]
+		if k < tailLen {
+			passed[k] -= it.tails[k+1]
+		}
+	}
 	for it.i < c.n {
+		if c.narrow {
+			it.skip(l, &passed)
+			if it.i == c.n {
+				break
+			}
+		}
 		s, k := uvarint(c.shared[it.shared:])
-		r, m := uvarint(c.rest[it.rest:])
-		tail := min(r, tailLen)
 		if s < l {
 			break
 		}
+		r, m := uvarint(c.rest[it.rest:])
+		tail := min(r, tailLen)
 		if s == l {
 			n, order := c.compare(key[l:], c.keys[it.keys:it.keys+r-tail], &passed, tail)
 			if order >= 0 {
@@ -62,7 +89,33 @@ func (c *columns) seek(key []byte) (it columnIterator, exact bool) {
 	}
 	// The bytes that the next entry shares with the previous key are also shared with key.
 	it.key = key[:min(l, len(key))]
-	return it, exact
+	return exact
+}
+
+// skip moves over the entries that share more than l bytes with their predecessors. The columns are narrow.
+func (it *columnIterator) skip(l int, passed *[tailLen + 1]int) {
+	from := it.i
+	to := from
+	for to < len(it.c.shared) && int(it.c.shared[to]) > l {
+		to++
+	}
+	whole := 0 // entries with a whole tail, as most
+	for _, r := range it.c.rest[from:to] {
+		if r >= tailLen {
+			whole++
+			it.keys += int(r) - tailLen
+		} else {
+			passed[r]++
+		}
+	}
+	passed[tailLen] += whole
+	for _, v := range it.c.lens[from:to] {
+		it.values += int(v)
+	}
+	it.i = to
+	it.shared = to
+	it.rest = to
+	it.lens = to
 }
 
 // compare compares the further bytes of an entry's key with the rest of a key. The entry has body in column keys and
@@ -133,14 +186,19 @@ func (it *columnIterator) Key() []byte { return it.key }
 // Value implements lsm.Iterator.
 func (it *columnIterator) Value() []byte { return it.value }
 
-// totalsTo returns the totals of the remaining entries below to.
-func (it *columnIterator) totalsTo(keyspace *lsm.Keyspace, to []byte) (t totals) {
-	it.to = to
-	it.reuse = true
-	for {
-		if more, _ := it.Next(); !more {
-			return t
-		}
-		t = t.plus(totals{int64(keyspace.DeltaOf(it.value)), 1})
+// totals returns the totals of the next n entries. The iterator stays where it is.
+func (it *columnIterator) totals(keyspace *lsm.Keyspace, n int) totals {
+	if keyspace.Delta == nil {
+		return totals{int64(n), int64(n)}
 	}
+	var sum int64
+	lens := it.c.lens[it.lens:]
+	values := it.c.values[it.values:]
+	for range n {
+		v, k := uvarint(lens)
+		sum += int64(keyspace.Delta(values[:v]))
+		lens = lens[k:]
+		values = values[v:]
+	}
+	return totals{sum, int64(n)}
 }

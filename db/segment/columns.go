@@ -22,6 +22,7 @@ type columns struct {
 	values  []byte
 	tails   [tailLen + 1][]byte // by distance from the end of a key
 	size    int                 // of all columns
+	narrow  bool                // each length is a byte, so that entry i has the i-th
 }
 
 // decoder decompresses blocks of all files; it is safe for concurrent use. Its limit is that of a block with its
@@ -100,6 +101,7 @@ func (c *columns) parse(raw []byte) error {
 	if c.n > len(c.shared) {
 		return fmt.Errorf("%w: a block of %d entries in %d bytes", errDamaged, c.n, len(c.shared))
 	}
+	c.narrow = c.n == len(c.shared) && c.n == len(c.rest) && c.n == len(c.lens)
 	counts, err := c.check()
 	if err != nil {
 		return err
@@ -158,19 +160,7 @@ func (c *columns) block() *lsm.Block {
 
 // totals returns the totals of the first n entries.
 func (c *columns) totals(keyspace *lsm.Keyspace, n int) totals {
-	if keyspace.Delta == nil {
-		return totals{int64(n), int64(n)}
-	}
-	var sum int64
-	lens := c.lens
-	values := c.values
-	for range n {
-		v, k := uvarint(lens)
-		sum += int64(keyspace.Delta(values[:v]))
-		lens = lens[k:]
-		values = values[v:]
-	}
-	return totals{sum, int64(n)}
+	return (&columnIterator{c: c}).totals(keyspace, n)
 }
 
 // memory returns the memory of the columns, in bytes.

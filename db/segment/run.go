@@ -171,7 +171,9 @@ func (r *Run) rangeTotals(from, to []byte) (t totals, err error) {
 			return t, err
 		}
 		if hi.id == lo.id {
-			return begin.totalsTo(r.kind.Keyspace, to), nil
+			end := begin
+			end.seekOn(from, to)
+			return begin.totals(r.kind.Keyspace, end.i-begin.i), nil
 		}
 		end, err = r.totalsBefore(hi, to)
 		if err != nil {
