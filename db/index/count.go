@@ -52,7 +52,7 @@ func (v *Snapshot) pairLists(pairs []Pair) ([]pairList, error) {
 	names := names{v: v, ids: make(map[string]uint64)}
 	lists := make([]pairList, 0, len(pairs))
 	for i, p := range pairs {
-		key, ok, err := targetKey(p.Target, names.id)
+		key, ok, err := targetKey(p.Target, names.id, names.id)
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -93,7 +94,7 @@ func (c *Core) Source(ctx context.Context, id uint64) (Source, error) {
 
 // sourceID looks a source up, and its collection.
 func (v *Snapshot) sourceID(source Source) (id, collection uint64, ok bool, err error) {
-	return sourceID(source, v.ID)
+	return sourceID(source, v.kindID)
 }
 
 // sourceID looks a source up among the ids of names.
@@ -109,12 +110,14 @@ func sourceID(source Source, idOf func(name []byte) (uint64, bool, error)) (id, 
 // Memory is the memory that the index takes, in bytes.
 func (v *Snapshot) Memory() int { return v.Targets.Memory() + v.Records.Memory() + v.Names.Memory() }
 
-// cacheSize bounds each half of a cache: 100,000 DIDs are about 10 MB.
+// cacheSize bounds each half of a cache unless it says otherwise: 100,000 DIDs are about 10 MB.
 const cacheSize = 100_000
 
 // cache holds what was used lately: when its young half is full, the old half goes. Names never change, so that nothing
 // is ever invalidated. The zero cache is empty.
 type cache[K comparable, V any] struct {
+	most int // entries of each half; 0: cacheSize
+
 	mu         sync.Mutex
 	young, old map[K]V
 }
@@ -139,7 +142,7 @@ func (c *cache[K, V]) put(key K, v V) {
 }
 
 func (c *cache[K, V]) add(key K, v V) {
-	if c.young == nil || len(c.young) >= cacheSize {
+	if c.young == nil || len(c.young) >= cmp.Or(c.most, cacheSize) {
 		c.young, c.old = map[K]V{}, c.young
 	}
 	c.young[key] = v

@@ -29,6 +29,8 @@ type Snapshot struct {
 	Horizons *keep.Horizons // of sources: links of an earlier rank are out; nil: none is
 
 	BodiesSince uint64 // bodies of log rows up to here are out of date
+
+	kinds *cache[string, uint64] // ids of collections and sources, by name; of this snapshot and all that follow it
 }
 
 // Trees returns the three trees, in the order of RunIDs.
@@ -40,8 +42,13 @@ func EmptySnapshot() *Snapshot {
 		Targets: lsm.Tree{Keyspace: &ByTarget},
 		Records: lsm.Tree{Keyspace: &ByRecord},
 		Names:   lsm.Tree{Keyspace: &ByName},
+		kinds:   &cache[string, uint64]{most: kindCacheSize},
 	}
 }
+
+// kindCacheSize bounds each half of the cache of the ids of collections and sources. Apps ask for some dozens. A path has
+// up to 512 bytes, so that the cache takes at most 5 MB.
+const kindCacheSize = 4096
 
 // ID looks a name up.
 func (v *Snapshot) ID(name []byte) (id uint64, ok bool, err error) {
@@ -51,6 +58,23 @@ func (v *Snapshot) ID(name []byte) (id uint64, ok bool, err error) {
 	}
 	id, _, err = codec.DecodeID(value)
 	return id, err == nil, err
+}
+
+// kindID looks a collection or a source up, through a cache: almost every query names the same ones. A name keeps its id,
+// so that the id is right in a snapshot that doesn't have the name yet: it has no links of it either.
+func (v *Snapshot) kindID(name []byte) (id uint64, ok bool, err error) {
+	if v.kinds == nil {
+		return v.ID(name)
+	}
+	id, ok = v.kinds.get(string(name))
+	if ok {
+		return id, true, nil
+	}
+	id, ok, err = v.ID(name)
+	if ok && err == nil {
+		v.kinds.put(string(name), id)
+	}
+	return id, ok, err
 }
 
 // MutableBytes returns the memory of the runs that are not being sealed.

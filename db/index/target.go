@@ -9,22 +9,23 @@ import (
 // TargetKey encodes a target for a look-up; ok is false when the index has never seen its account or collection, and
 // so can't hold it.
 func (v *Snapshot) TargetKey(target string) (key []byte, ok bool, err error) {
-	return targetKey(target, v.ID)
+	return targetKey(target, v.ID, v.kindID)
 }
 
-// targetKey encodes a target with the ids of its names.
-func targetKey(target string, id func(name []byte) (uint64, bool, error)) (key []byte, ok bool, err error) {
+// targetKey encodes a target with the ids of its account and its collection.
+func targetKey(target string, accountID, kindID func(name []byte) (uint64, bool, error)) (key []byte, ok bool,
+	err error) {
 	did, collection, rkey, ok := codec.SplitTarget(target)
 	if !ok {
 		return codec.AppendTextTarget(nil, target), true, nil
 	}
-	actor, ok, err := id(codec.DIDKey(did))
+	actor, ok, err := accountID(codec.DIDKey(did))
 	if !ok || err != nil {
 		return nil, false, err
 	}
 	nsid := uint64(0)
 	if collection != "" {
-		nsid, ok, err = id(codec.CollectionKey(collection))
+		nsid, ok, err = kindID(codec.CollectionKey(collection))
 		if !ok || err != nil {
 			return nil, false, err
 		}
