@@ -19,6 +19,7 @@ type homePage struct {
 	Away     bool // no links arrive
 	Spark    spark
 	Links    []liveLink
+	Kept     []kept
 	Examples []example
 }
 
@@ -43,6 +44,7 @@ func (s *Server) home(_ context.Context, a *answer) (*view, error) {
 		p.HasLag = true
 		p.Lag = lagText(s.Lag())
 	}
+	p.Kept = keptLinks(p.Index.Retention)
 	p.Behind = s.behind()
 	p.Away = s.Current() != nil
 	// Recent targets exist in the index of any network.
@@ -54,6 +56,23 @@ func (s *Server) home(_ context.Context, a *answer) (*view, error) {
 		}
 	}
 	return &view{Title: "weft", Main: p}, nil
+}
+
+// kept is a rule of retention in words.
+type kept struct{ Links, For string }
+
+func keptLinks(rules []wire.StatusRule) []kept {
+	list := make([]kept, len(rules))
+	for i, r := range rules {
+		list[i] = kept{r.Links, r.Text()}
+		switch {
+		case r.Links == "*" && len(rules) == 1:
+			list[i].Links = "all links"
+		case r.Links == "*":
+			list[i].Links = "all other links"
+		}
+	}
+	return list
 }
 
 // lagText formats the lag of the index. 0 means that no event was read yet.

@@ -208,8 +208,8 @@ func (p *statusPage) indexFacts() []fact {
 		{"Account changes", humanize.Number(int64(i.Jobs)),
 			"Status changes of large accounts in progress. Meanwhile, a count may differ from its list.", false},
 	}
-	for _, r := range i.Retention {
-		facts = append(facts, fact{"Kept: " + r.Links, r.Text(),
+	for _, r := range keptLinks(i.Retention) {
+		facts = append(facts, fact{"Kept: " + r.Links, r.For,
 			"How long links are kept, by their own time (--keep). Older " +
 				"links are in no answer, and compactions give their space back.", false})
 	}

@@ -9,6 +9,9 @@ type Index struct {
 	Stats       IndexStats `json:"stats"`
 	Gaps        []IndexGap `json:"gaps"` // open ones, the newest hundred at most
 	Docs        []string   `json:"docs"` // the paths of all routes
+
+	// Retention is the rules of --keep, the most specific first: how far back the index reaches; absent: all links.
+	Retention []StatusRule `json:"retention,omitempty"`
 }
 
 // IndexStats has Constellation's fields, and links.

@@ -42,7 +42,7 @@ type StatusIndex struct {
 // StatusRule is a rule of --keep and what it has come to.
 type StatusRule struct {
 	Links   string     `json:"links_from"`       // a source, a collection, a group of collections, or * for all
-	Keep    string     `json:"keep"`             // a time such as 90d, or forever
+	Keep    string     `json:"keep"`             // a time such as 90d, forever, or fit: as long as --disk allows
 	Since   *time.Time `json:"since"`            // the index has links from this time on; null: all
 	Earlier bool       `json:"by_earlier_rules"` // since is later than the rule asks for: earlier rules kept less
 }
@@ -50,6 +50,9 @@ type StatusRule struct {
 // Text returns what the rule keeps in words.
 func (r *StatusRule) Text() string {
 	text := r.Keep
+	if r.Keep == "fit" {
+		text = "as long as the disk budget allows"
+	}
 	if r.Since != nil {
 		text += ", since " + r.Since.UTC().Format("2006-01-02 15:04 UTC")
 	}
