@@ -83,7 +83,7 @@ func (s *Store) WALBytes() int64 { return s.walBytes.Load() }
 func (s *Store) readWAL() error {
 	var busy, frames, moved int
 	if err := s.writer.QueryRow("PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &frames, &moved); err != nil {
-		return fmt.Errorf("db: look at the WAL: %w", err)
+		return fmt.Errorf("db: read the state of the WAL: %w", err)
 	}
 	if frames < s.wal.frames && s.cfg.Replicator { // it was emptied
 		s.wal.pace.completed(s.cfg.Now())

@@ -131,7 +131,7 @@ func (t *CopyTx) Put(number uint32, data []byte) error {
 		return nil
 	}
 	if _, err := t.insert.Exec(int64(number), data); err != nil {
-		return fmt.Errorf("db: put page %d: %w", number, err)
+		return fmt.Errorf("db: write page %d: %w", number, err)
 	}
 	return nil
 }
@@ -148,7 +148,7 @@ func (t *CopyTx) Commit() error {
 func (t *CopyTx) commit() error {
 	if t.change.Pages < t.had {
 		if _, err := t.insert.Exec(int64(t.change.Pages)+1, nil); err != nil {
-			return fmt.Errorf("cut off behind page %d: %w", t.change.Pages, err)
+			return fmt.Errorf("delete the pages after page %d: %w", t.change.Pages, err)
 		}
 	}
 	if t.first != nil {
@@ -195,7 +195,7 @@ func (c *Copy) prepare(pageSize int) (size int, pages uint32, err error) {
 	}
 	var mode string
 	if err := c.db.QueryRow("PRAGMA journal_mode = WAL").Scan(&mode); err != nil || mode != "wal" {
-		return 0, 0, fmt.Errorf("no WAL, but %q: %w", mode, err)
+		return 0, 0, fmt.Errorf("the journal mode is %q instead of WAL: %w", mode, err)
 	}
 	err = c.db.QueryRow("SELECT * FROM pragma_page_size, pragma_page_count").Scan(&size, &pages)
 	return size, pages, err

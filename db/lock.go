@@ -8,11 +8,11 @@ import (
 	"syscall"
 )
 
-// ErrLocked is the error of an opening of a data directory that another process has open.
+// ErrLocked is the error of opening a data directory that another process has open.
 var ErrLocked = errors.New("stop it first, or give this one a data directory of its own")
 
-// lockDir takes the data directory for this process: two writers would each hold an index that the other's log rows
-// are missing from. The kernel gives the lock back when the process ends, however it ends.
+// lockDir locks the data directory for this process: with two writers, the index of each would lack the log rows of the
+// other. The kernel releases the lock when the process ends, also after a kill.
 func lockDir(dir string) (*os.File, error) {
 	path := filepath.Join(dir, "weft.lock")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
@@ -29,8 +29,8 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// lockForReading takes the data directory against writers, together with other readers. beside reports that a writer has
-// it. Where this process may not open the lock file it takes nothing.
+// lockForReading takes a shared lock on the data directory, which excludes writers. beside means that a writer has the
+// directory. If this process may not open the lock file, lockForReading takes no lock.
 func lockForReading(dir string) (f *os.File, beside bool) {
 	f, err := os.OpenFile(filepath.Join(dir, "weft.lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
@@ -43,10 +43,10 @@ func lockForReading(dir string) (f *os.File, beside bool) {
 	return f, false
 }
 
-// DirLock is a data directory that this process has taken.
+// DirLock is the lock of this process on a data directory.
 type DirLock struct{ f *os.File }
 
-// Lock takes a data directory for this process, as Open does. The directory is created if it is missing.
+// Lock locks a data directory for this process, as Open does. It creates the directory if it is missing.
 func Lock(dir string) (*DirLock, error) {
 	err := os.MkdirAll(dir, 0o755)
 	if err != nil {
@@ -59,7 +59,7 @@ func Lock(dir string) (*DirLock, error) {
 	return &DirLock{f}, nil
 }
 
-// Release gives the directory back, unless Open has taken the lock over. It may be called again.
+// Release releases the lock, unless Open has taken it over. It may be called more than once.
 func (l *DirLock) Release() error {
 	if l == nil || l.f == nil {
 		return nil
@@ -68,7 +68,7 @@ func (l *DirLock) Release() error {
 	return unlockDir(f)
 }
 
-// take hands the lock over.
+// take returns the lock file and gives up its ownership.
 func (l *DirLock) take() *os.File {
 	f := l.f
 	l.f = nil
@@ -83,8 +83,8 @@ func (s *Store) takeDir() (*os.File, error) {
 	return lockDir(s.cfg.Dir)
 }
 
-// unlockDir gives the data directory back. To close the file is not enough: a process that is being started at this
-// moment holds a copy of every descriptor until it has become another program.
+// unlockDir unlocks the data directory. Closing the file is not enough: a process that is being started at this moment
+// holds a copy of every descriptor until its exec.
 func unlockDir(f *os.File) error {
 	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
 }

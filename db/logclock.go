@@ -11,27 +11,27 @@ import (
 )
 
 const (
-	// markEvery is how fine the log's age is known.
+	// markEvery is the precision with which the age of the log is known.
 	markEvery = time.Minute
 	// markRows is the number of log rows between two marks while events come faster than their times, in a backfill: a
 	// mark with each commit would cost a page of WAL.
 	markRows = 4096
-	// longestStep bounds how far the clock advances between two looks at our own clock, so that neither a step of that
-	// clock nor a suspended machine makes a row old early. The ticks of the pruning are closer.
+	// longestStep bounds the advance of the clock between two reads of the system clock, so that neither a step of the
+	// system clock nor a suspended machine makes a row old early. The ticks of the pruning are closer together.
 	longestStep = 2 * markEvery
-	// clockEvery is how often the clock is stored while no row marks it, like followed_us.
+	// clockEvery is the interval at which the clock is stored while no row marks it. It is that of followed_us.
 	clockEvery = 10 * time.Minute
 )
 
-// metaLogClock is the fact that has the log's clock when no row has been added for long.
+// metaLogClock is the fact that stores the log's clock while no row is added for long.
 const metaLogClock = "log_clock_us"
 
-// logClock is the clock by which log rows grow old, in microseconds since 1970. It is the newest event time, and between
-// events it goes on with our running time; it never goes back, and is at most our own clock. So rows of a backfill grow
-// old at its pace, and rows of a quiet upstream at that of a clock.
+// logClock is the clock that determines the age of log rows, in microseconds since 1970. It is the newest event time,
+// and advances with our running time between events. It never goes back, and is at most our own clock. So rows of a
+// backfill age at the pace of the backfill, and rows of a quiet upstream age at the pace of a clock.
 type logClock struct {
 	us      int64         // 0: no event yet
-	last    time.Time     // of our clock, when us was advanced
+	last    time.Time     // when us was last advanced, by our clock
 	ran     time.Duration // running time since the newest mark
 	marked  int64         // us at the newest mark
 	markSeq uint64        // its row
@@ -47,7 +47,7 @@ func (c *logClock) advance(now time.Time, newestUS int64) {
 		c.us += ran.Microseconds()
 	}
 	nowUS := now.UnixMicro()
-	if apply.LatestTime(nowUS, newestUS) > 0 { // else our clock is wrong
+	if apply.LatestTime(nowUS, newestUS) > 0 { // otherwise our clock is wrong
 		newestUS = min(newestUS, nowUS)
 	}
 	c.us = max(c.us, newestUS)
@@ -75,7 +75,7 @@ func (c *logClock) mark(tx *sql.Tx, seq uint64, sum uint64) error {
 	return err
 }
 
-// storeDue reports whether the clock has advanced so far without a mark that it needs to be stored.
+// storeDue reports whether the clock has advanced by clockEvery without a mark, so that it must be stored.
 func (c *logClock) storeDue() bool {
 	return c.us-c.stored >= clockEvery.Microseconds()
 }
@@ -88,8 +88,8 @@ func (c *logClock) store(tx *sql.Tx) error {
 	return err
 }
 
-// loadClock reads the clock as of the last mark or store. Rows without a mark came in less than markEvery of running time
-// after it, which is added for them.
+// loadClock reads the clock as of the last mark or store. Rows after the last mark came within less than markEvery of
+// running time, which is added for them.
 func (s *Store) loadClock(ctx context.Context) (c logClock, err error) {
 	var seq, us int64
 	err = s.core.Reader.QueryRowContext(ctx, "SELECT seq, clock_us FROM marks WHERE seq = (SELECT max(seq) FROM marks)").

@@ -13,10 +13,10 @@ import (
 	"weft.dev/weft/db/segment"
 )
 
-// openOrRebuildSegments opens the segments that the manifest names. One that is missing or damaged is fetched from the
-// replica. Where that has none and the log is whole, the segment is made again from the log rows that it covers; where
-// all are lost, as after the restore of the database alone, they are forgotten, and the ordinary replay makes them as
-// it goes.
+// openOrRebuildSegments opens the segments that the manifest names. It fetches a missing or damaged segment from the
+// replica. If the replica lacks the segment and the log is complete, it rebuilds the segment from the log rows that it
+// covers. If all segments are lost, as after a restore of the database alone, it empties the manifest, and the ordinary
+// replay rebuilds them.
 func (s *Store) openOrRebuildSegments(ctx context.Context) (files []*index.File, err error) {
 	if err := os.MkdirAll(filepath.Join(s.cfg.Dir, "segments"), 0o755); err != nil {
 		return nil, fmt.Errorf("make the directory of segments: %w", err)
@@ -71,7 +71,7 @@ func (s *Store) openOrRebuildSegments(ctx context.Context) (files []*index.File,
 	return files, s.core.RemoveStrays(rows)
 }
 
-// otherFormat says what can be done about a segment that this weft doesn't read.
+// otherFormat adds the remedy to the error of a segment whose format this weft doesn't read.
 func (s *Store) otherFormat(ctx context.Context, err error) error {
 	var first int64
 	if e := s.core.Reader.GetContext(ctx, &first,
@@ -103,7 +103,7 @@ func hasFile(files []*index.File) bool {
 	return false
 }
 
-// openOrFetch opens the segments of the manifest, nil in the place of each that is lost, and says of the first why.
+// openOrFetch opens the segments of the manifest. A lost segment is nil in opened; lost is the error of the first one.
 func (s *Store) openOrFetch(ctx context.Context, rows []index.ManifestRow) (files []*index.File, lost, err error) {
 	for _, row := range rows {
 		f, err := s.core.OpenSegment(row)
@@ -125,7 +125,7 @@ func (s *Store) openOrFetch(ctx context.Context, rows []index.ManifestRow) (file
 	return files, lost, nil
 }
 
-// fetchSegment brings a lost segment back from the replica, and opens it.
+// fetchSegment downloads a lost segment from the replica, and opens it.
 func (s *Store) fetchSegment(ctx context.Context, row index.ManifestRow, why error) (*index.File, error) {
 	if s.cfg.Progress != nil {
 		s.cfg.Progress("downloading segment "+row.File+" from the replica", 0, 0)
@@ -143,7 +143,7 @@ func (s *Store) fetchSegment(ctx context.Context, row index.ManifestRow, why err
 // forgetSegments empties the manifest.
 func (s *Store) forgetSegments(why error, n int) error {
 	s.cfg.Logger.Warn("rebuilding the index from the complete log", "because", why, "segments", n)
-	tx, err := s.writer.Begin() // a job of a segment that is forgotten would be under way before the log's first row
+	tx, err := s.writer.Begin() // a job of a forgotten segment would run before the first row of the log
 	if err != nil {
 		return fmt.Errorf("forget the segments: %w", err)
 	}
@@ -162,8 +162,8 @@ func (s *Store) forgetSegments(why error, n int) error {
 	return nil
 }
 
-// rebuildSegment makes a lost segment again from the log rows that it covers, over the segments below it. It may come
-// to several files, as memory is bounded; the manifest names all of them or none.
+// rebuildSegment rebuilds a lost segment from the log rows that it covers, on top of the segments below it. Because
+// memory is bounded, the result may be several files. The manifest names all of them or none.
 func (s *Store) rebuildSegment(ctx context.Context, row index.ManifestRow, below []*index.File,
 	why error) (parts []*index.File, err error) {
 	s.cfg.Logger.Warn("rebuilding a segment from the complete log", "file", row.File, "log_from", row.FromSeq,
@@ -181,7 +181,7 @@ func (s *Store) rebuildSegment(ctx context.Context, row index.ManifestRow, below
 		part := index.ManifestRow{Level: row.Level, FromSeq: v.Sealed + 1, ToSeq: v.Seq, Linking: v.Linking,
 			Actors:      row.Actors,
 			Collections: row.Collections, Sources: row.Sources}
-		if last { // the names as of the end of another part are not known
+		if last { // the checksums at the end of the other parts are not known
 			part.LogChecksum = row.LogChecksum
 			part.NamesChecksum = row.NamesChecksum
 		}
@@ -226,7 +226,7 @@ func (s *Store) rebuildSegment(ctx context.Context, row index.ManifestRow, below
 	return parts, s.replaceSegment(row, parts)
 }
 
-// replaceSegment enters the parts of a segment that was made again in its place.
+// replaceSegment replaces a segment in the manifest by the parts that were rebuilt.
 func (s *Store) replaceSegment(row index.ManifestRow, parts []*index.File) error {
 	if err := s.failpoint("enter"); err != nil {
 		return err

@@ -13,12 +13,12 @@ import (
 	"weft.dev/weft/db/index"
 )
 
-// Restoring is the name of a weft.db that is on its way back: until it is put in place there is no index, and none is
-// begun.
+// Restoring is the name of a weft.db during a restore: until it is moved into place there is no index, and no new index
+// is begun.
 const Restoring = "weft.db.restoring"
 
-// checkRestored refuses a data directory in which a restore was broken off: a new index in the place of the one that is
-// to come back would be a mistake that shows late.
+// checkRestored refuses a data directory with an interrupted restore: a new index in place of the restored one would be
+// a mistake that is noticed late.
 func checkRestored(dir string) error {
 	_, err := os.Stat(filepath.Join(dir, "weft.db"))
 	_, staged := os.Stat(filepath.Join(dir, Restoring))
@@ -29,17 +29,17 @@ func checkRestored(dir string) error {
 	return nil
 }
 
-// Manifest is what a weft.db says of itself and of the segment files that belong to it.
+// Manifest describes a weft.db and the segment files that belong to it.
 type Manifest struct {
 	Instance string         `json:"instance"`
 	Segments []ManifestFile `json:"-"` // oldest first
-	// it begins with its first row: segments that are missing are made from it again
+	// it begins with its first row, so missing segments can be rebuilt from it
 	Whole   bool   `json:"log_whole"`
-	LastSeq uint64 `json:"log_seq"` // the newest log row there ever was; 0: none
-	LastUS  int64  `json:"log_us"`  // time of the newest one that is there, microseconds since 1970; 0: none
+	LastSeq uint64 `json:"log_seq"` // the newest log row ever, pruned or not; 0: none
+	LastUS  int64  `json:"log_us"`  // time of the newest present log row, microseconds since 1970; 0: none
 }
 
-// ManifestFile is a file that belongs into the directory segments.
+// ManifestFile is a file of the directory segments.
 type ManifestFile struct {
 	File     string `db:"file" json:"file"`
 	Bytes    int64  `db:"bytes" json:"bytes"`
@@ -51,8 +51,8 @@ type ManifestFile struct {
 	CreatedUS int64 `db:"created_us" json:"created_us"` // when it was written, microseconds since 1970
 }
 
-// ManifestOf reads the manifest of a weft.db that nobody has open and that has no WAL, such as one that was restored.
-// One of an older weft is read as well.
+// ManifestOf reads the manifest of a weft.db without a WAL that no process has open, such as a restored one. It also
+// reads a weft.db of an older weft.
 func ManifestOf(ctx context.Context, path string) (*Manifest, error) {
 	uri, err := fileURI(path)
 	if err != nil {
@@ -61,7 +61,7 @@ func ManifestOf(ctx context.Context, path string) (*Manifest, error) {
 	return readManifest(ctx, path, uri+"?mode=ro&immutable=1")
 }
 
-// ManifestHere reads the manifest of a data directory, also of one that a weft has open.
+// ManifestHere reads the manifest of a data directory. A weft may have the directory open.
 func ManifestHere(ctx context.Context, dir string) (*Manifest, error) {
 	r, err := OpenReadOnly(dir, false)
 	if err != nil {
@@ -71,8 +71,8 @@ func ManifestHere(ctx context.Context, dir string) (*Manifest, error) {
 	return r.manifest(ctx, filepath.Join(dir, "weft.db"))
 }
 
-// ManifestIn is ManifestOf for a file of a file system. The file needs Seek; what is read of it is what the few pages
-// take in which the manifest lies.
+// ManifestIn is ManifestOf for a file of a file system. The file must implement io.Seeker. Only the few pages with the
+// manifest are read.
 func ManifestIn(ctx context.Context, files fs.FS, name string) (m *Manifest, err error) {
 	id, registered, err := vfs.New(files)
 	if err != nil {
@@ -129,8 +129,8 @@ func manifestFile(r index.ManifestRow) ManifestFile {
 		Links: r.Links, CreatedUS: r.CreatedUS}
 }
 
-// SegmentPaths returns the files of the present snapshot, oldest first. A file that a compaction has just replaced may
-// be among them.
+// SegmentPaths returns the paths of the segments of the present snapshot, oldest first. A compaction may have replaced
+// some of them meanwhile.
 func (s *Store) SegmentPaths() []string {
 	v := s.core.Acquire()
 	defer s.core.Release(v)

@@ -7,8 +7,8 @@ import (
 	"weft.dev/weft/db/lsm"
 )
 
-// outFilter leaves entries that are out away from a new segment, and deletes the bodies of records that are out: no
-// query reads them. After a crash the next compaction meets the records again.
+// outFilter drops entries that are out from a new segment, and deletes the bodies of records that are out: no query
+// reads them. After a crash the next compaction drops the records again.
 type outFilter struct {
 	s        *Store
 	horizons *keep.Horizons
@@ -18,7 +18,7 @@ type outFilter struct {
 
 func (s *Store) newOutFilter() *outFilter {
 	f := &outFilter{s: s}
-	if v := s.core.Snapshot(); v != nil { // nil while a lost segment is made again
+	if v := s.core.Snapshot(); v != nil { // nil while a lost segment is rebuilt
 		f.horizons = v.Horizons
 	}
 	return f
@@ -45,7 +45,7 @@ func (f *outFilter) kept(run int) func(key, value []byte) ([]byte, bool, error) 
 	}
 }
 
-// end deletes the bodies that are still to be deleted.
+// end deletes the remaining bodies.
 func (f *outFilter) end() error {
 	if len(f.bodies) == 0 {
 		return nil
@@ -57,7 +57,7 @@ func (f *outFilter) end() error {
 	return f.s.deleteOutBodies(seqs)
 }
 
-// forgetRecords takes records that are out from the number of those that link. The caller holds mu.
+// forgetRecords subtracts records that are out from the number of records with links. The caller holds mu.
 func (s *Store) forgetRecords(gone int64) {
 	if gone == 0 {
 		return

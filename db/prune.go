@@ -9,21 +9,21 @@ import (
 )
 
 const (
-	// pruneRows is how many log rows, or bodies, one step of the pruning takes away at most: a step is as long as a
-	// commit.
+	// pruneRows is the largest number of log rows or bodies that one step of the pruning deletes: a step then takes as
+	// long as a commit.
 	pruneRows = 3000
-	// pruneLeast is how many rows more than it adds a commit takes away.
+	// pruneLeast is the number of rows that a commit deletes beyond the number that it adds.
 	pruneLeast = 20
 )
 
-// logWindow says which log rows may be pruned: those that a segment covers and that are older than the replay window by
-// the log's clock.
+// logWindow states which log rows may be pruned: rows that a segment covers and that are older than the replay window
+// by the log's clock.
 type logWindow struct {
 	logClock
-	pruned    uint64 // the newest row that is gone
-	overtaken uint64 // up to here, no row says any more which body it replaced
-	upTo      uint64 // rows that are old enough
-	due       uint64 // rows that were at the tick before
+	pruned    uint64 // the newest pruned row
+	overtaken uint64 // the table replaced has no rows up to this one any more
+	upTo      uint64 // rows up to this one are old enough
+	due       uint64 // rows up to this one were old enough at the tick before
 }
 
 // loadWindow reads the clock and the marks.
@@ -62,27 +62,27 @@ type rowQueryer interface {
 	QueryRow(query string, args ...any) *sql.Row
 }
 
-// oldRows returns the newest log row that was committed at a time of the log's clock or before; 0: none is known.
+// oldRows returns the newest log row that was committed at or before a time of the log's clock; 0: none is known.
 func oldRows(q rowQueryer, clockUS int64) (upTo uint64, err error) {
 	var seq sql.NullInt64
 	err = q.QueryRow("SELECT max(seq) FROM marks WHERE clock_us <= ?", clockUS).Scan(&seq)
 	return uint64(seq.Int64), err
 }
 
-// prunable returns the newest log row that is old enough and sealed. The rows of a resync may go with the batch after its
-// end.
+// prunable returns the newest log row that is old enough and sealed. The rows of a resync may be pruned with the batch
+// after its end.
 func (s *Store) prunable() uint64 {
 	limit := min(s.log.upTo, s.core.Snapshot().Sealed)
-	return min(limit, s.state.OldestResync()-1) // its rows say which records followed
+	return min(limit, s.state.OldestResync()-1) // its rows show which records followed
 }
 
-// exceptNewest returns the newest log row up to limit that may be deleted. The newest of all stays: readers find the end
-// of the log by it.
+// exceptNewest returns the newest log row up to limit that may be deleted. The newest row of the log stays: readers
+// find the end of the log by it.
 func (s *Store) exceptNewest(limit uint64) uint64 {
 	return min(limit, max(s.core.Snapshot().Seq, 1)-1)
 }
 
-// prune removes old rows before so many new ones are written: at their pace, and a little faster so that a backlog
+// prune deletes old rows before added new rows are written. It deletes slightly more than are added, so that a backlog
 // shrinks.
 func (w *writing) prune(rows int) error {
 	w.rows += rows

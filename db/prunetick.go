@@ -8,16 +8,16 @@ import (
 )
 
 const (
-	// pruneTick is how often the pruning looks for what commits have left: a row that is old enough is found at one tick,
-	// may go with commits until the next, and goes then.
+	// pruneTick is the interval at which the pruning looks for rows that commits have left. A row that is old enough is
+	// found at one tick. Commits may delete it until the next tick, which deletes it otherwise.
 	pruneTick = time.Minute
-	// sealLeast is the least age, by the log's clock, of the oldest unsealed row when it makes a seal due: a shorter
-	// replay window would make a segment each minute.
+	// sealLeast is the least age of the oldest unsealed row, by the log's clock, at which a seal is due: otherwise a
+	// shorter replay window would make a segment each minute.
 	sealLeast = 10 * time.Minute
-	// pruneRest is the shortest pause between two steps. The pause is as long as the step took, so that commits have half
-	// of the time.
+	// pruneRest is the shortest pause between two steps. A pause is as long as the step before it, so that commits have
+	// half of the time.
 	pruneRest = time.Millisecond
-	// pruneTold is the number of log rows from which on a tick's pruning is logged: a backlog.
+	// pruneTold is the number of log rows from which on the pruning of a tick is logged: it then was a backlog.
 	pruneTold = 1_000_000
 )
 
@@ -27,7 +27,7 @@ func (s *Store) pruneAll() error {
 	var rows uint64
 	upTo, err := s.beginPruning()
 	if err != nil {
-		return fmt.Errorf("db: look for old log rows: %w", err)
+		return fmt.Errorf("db: find old log rows: %w", err)
 	}
 	for {
 		n, more, err := s.pruneStep(upTo)
@@ -53,8 +53,8 @@ func (s *Store) pruneAll() error {
 	}
 }
 
-// beginPruning advances the log's clock, marks the newest row, moves the horizons where a step is due, begins a seal
-// where unsealed rows are old, and returns the rows that were old at the tick before.
+// beginPruning advances the log's clock, marks the newest row, moves the horizons if a step is due, and begins a seal
+// if unsealed rows are old. It returns the newest row that was old at the tick before.
 func (s *Store) beginPruning() (upTo uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,7 +76,7 @@ func (s *Store) beginPruning() (upTo uint64, err error) {
 	return upTo, s.sealOld()
 }
 
-// markTick marks the newest row when no commit has, or stores the clock, and finds the rows that are old.
+// markTick marks the newest row if no commit has marked it, or stores the clock, and finds the rows that are old.
 func (s *Store) markTick(n *logWindow, seq, sum uint64) (err error) {
 	if !n.markDue(seq) && !n.storeDue() {
 		if s.cfg.ReplayWindow > 0 {
@@ -124,8 +124,8 @@ func (s *Store) sealOld() error {
 	return err
 }
 
-// pruneStep prunes some of the log rows up to one, and of the bodies that are out of date, in a transaction of its own.
-// It then rests. more reports that there are others.
+// pruneStep prunes some of the log rows up to a row, and some of the bodies that are out of date, in a transaction of
+// its own. It then rests. more means that others are left.
 func (s *Store) pruneStep(upTo uint64) (rows uint64, more bool, err error) {
 	began := time.Now()
 	rows, more, err = s.pruneSome(upTo)
@@ -142,7 +142,7 @@ func (s *Store) pruneSome(upTo uint64) (rows uint64, more bool, err error) {
 	last := max(s.exceptNewest(limit), s.log.pruned)
 	to := min(last, s.log.pruned+pruneRows)
 	overtaken := to
-	if to == last { // what the newest row replaced goes, though the row stays
+	if to == last { // the body that the newest row replaced is deleted; the row stays
 		overtaken = max(limit, to)
 	}
 	if to == s.log.pruned && overtaken <= s.log.overtaken && !s.hasOldBodies(to) {
@@ -163,8 +163,8 @@ func (s *Store) pruneSome(upTo uint64) (rows uint64, more bool, err error) {
 	return rows, to < last || s.hasOldBodies(to), nil
 }
 
-// mayPrune reports whether the pruning may write. While indexing is paused it goes on, for its rows may be what fills
-// the disk, but leaves half of the reserve.
+// mayPrune reports whether the pruning may write. It may write while indexing is paused, because old rows may be
+// filling the disk, as long as half of the reserve is free.
 func (s *Store) mayPrune() bool {
 	if s.Failed() != nil || s.isClosed() || s.hurry {
 		return false
@@ -172,7 +172,7 @@ func (s *Store) mayPrune() bool {
 	return !s.room.paused.Load() || s.room.free.Load() >= s.room.reserve.Load()/2
 }
 
-// rest pauses for as long as a step took, and reports whether the store is still open.
+// rest pauses for the duration of the last step, and reports whether the store is still open.
 func (s *Store) rest(took time.Duration) bool {
 	timer := time.NewTimer(max(took, pruneRest))
 	defer timer.Stop()

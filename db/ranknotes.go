@@ -15,15 +15,16 @@ import (
 	"weft.dev/weft/db/segment"
 )
 
-// rankNotes notes the newest and the oldest rank of the entries by target that go through it, and a sample of them, in
-// a segment's meta data: at the end, before segment.Write writes them. An account's feed passes segments over by the
-// newest, so it counts removals too, and it is no bound that follows from the time of events: that is any time.
+// rankNotes iterates over entries by target, and notes their newest and oldest rank and a sample in the meta data of
+// the segment. It does so at the end of the entries, before segment.Write writes the meta data. The feed of an account
+// skips segments by their newest rank, so the newest rank includes removals. The times of events don't bound it: a
+// record may have any time.
 type rankNotes struct {
 	segment.Entries
 	meta           map[string]string
 	newest, oldest uint64
 	sample         []sampled
-	limit          uint64 // a full sample takes only entries of a lower hash
+	limit          uint64 // a full sample only takes entries with a lower hash
 }
 
 // sampled is an entry of a sample.
@@ -59,7 +60,7 @@ func (n *rankNotes) Next() (bool, error) {
 	return true, nil
 }
 
-// cut keeps the entries of the lowest hashes: those of a random sample, the same each time.
+// cut keeps the entries with the lowest hashes: a random sample that is the same each time.
 func (n *rankNotes) cut() {
 	slices.SortFunc(n.sample, func(a, b sampled) int { return cmp.Compare(a.hash, b.hash) })
 	if len(n.sample) > index.SampleEntries {
@@ -68,7 +69,7 @@ func (n *rankNotes) cut() {
 	}
 }
 
-// end notes what it has found.
+// end writes the notes into the meta data.
 func (n *rankNotes) end() {
 	n.meta[index.NewestRank] = strconv.FormatUint(n.newest, 10)
 	if n.sample == nil {

@@ -20,8 +20,8 @@ import (
 // ErrNoIndex is the error of a directory without a weft.db.
 var ErrNoIndex = errors.New("there is no weft.db in it")
 
-// ReadOnly is a data directory that is open for reading. It has no connection that writes and no worker, takes the
-// schema as it is or refuses it, and changes no file. Its caller loads the snapshot that it needs.
+// ReadOnly is a data directory that is open for reading. It has no connection that writes and no worker. It never
+// migrates the schema, and changes no file. The caller loads the snapshot that it needs.
 type ReadOnly struct {
 	Index
 	state  *apply.State
@@ -31,9 +31,9 @@ type ReadOnly struct {
 	tx     *sqlx.Tx // nil before Pin
 }
 
-// OpenReadOnly opens a data directory for reading, also beside a weft that writes: each query or transaction then sees
-// one of its commits, after Pin all the same one, and segment files never change. Where no weft writes, it keeps others
-// from starting to. With exclusive it refuses a directory that a weft has open.
+// OpenReadOnly opens a data directory for reading. A weft may write it at the same time: each query or transaction then
+// sees one of its commits, and after Pin all see the same commit; segment files never change. If no weft writes,
+// OpenReadOnly prevents others from starting to. With exclusive it refuses a directory that a weft has open.
 func OpenReadOnly(dir string, exclusive bool) (*ReadOnly, error) {
 	path := filepath.Join(dir, "weft.db")
 	_, err := os.Stat(path)
@@ -62,8 +62,8 @@ func OpenReadOnly(dir string, exclusive bool) (*ReadOnly, error) {
 	return r, nil
 }
 
-// open opens weft.db. Without a WAL, the file has everything and nothing writes: a replicator holds the WAL open.
-// SQLite is told so, or it would create the two files of a WAL.
+// open opens weft.db. Without a WAL, the file is complete and no process writes it, because a replicator holds the WAL
+// open. open then opens it as immutable: otherwise SQLite would create the two files of a WAL.
 func (r *ReadOnly) open(path string) error {
 	uri, err := fileURI(path)
 	if err != nil {
@@ -87,7 +87,7 @@ func (r *ReadOnly) open(path string) error {
 	return nil
 }
 
-// OpenFile opens a weft.db alone, whatever its schema. No process has it open, and it has no WAL.
+// OpenFile opens a weft.db alone, with any schema. No process may have it open, and it must have no WAL.
 func OpenFile(path string) (*ReadOnly, error) {
 	uri, err := fileURI(path)
 	if err != nil {
@@ -96,7 +96,7 @@ func OpenFile(path string) (*ReadOnly, error) {
 	return openDatabase(path, uri+"?mode=ro&immutable=1")
 }
 
-// openDatabase opens a weft.db alone, by its URI, whatever its schema.
+// openDatabase opens a weft.db alone, by its URI, with any schema.
 func openDatabase(name, uri string) (*ReadOnly, error) {
 	reader, err := sqlx.Open("sqlite", uri)
 	if err != nil {
@@ -110,11 +110,11 @@ func openDatabase(name, uri string) (*ReadOnly, error) {
 	return r, nil
 }
 
-// maxUnsealed is how many log rows Load replays in memory: several times what serve leaves without a segment when it
-// stops. Only a rebuild that was interrupted leaves more.
+// maxUnsealed is the number of log rows that Load replays in memory: several times the rows that serve leaves without a
+// segment when it stops. Only an interrupted rebuild leaves more.
 const maxUnsealed = 4_000_000
 
-// Reader reads weft.db: after Pin as of one moment.
+// Reader returns a reader of weft.db. After Pin it reads as of one moment.
 func (r *ReadOnly) Reader() logrow.Queryer {
 	if r.tx != nil {
 		return r.tx
@@ -122,11 +122,11 @@ func (r *ReadOnly) Reader() logrow.Queryer {
 	return r.core.Reader
 }
 
-// Pin begins the transaction that Reader reads in until Unpin or Close: weft.db as of one moment. open opens the files of
-// its manifest, and reports whether one is missing. Pin begins again, and calls open again, where a compaction beside it
-// has replaced files since the transaction began: the manifest is then another one.
+// Pin begins the transaction that Reader reads in until Unpin or Close: weft.db as of one moment. open opens the files
+// of its manifest, and reports whether one is missing. If a concurrent compaction has replaced files since the
+// transaction began, Pin begins a new transaction, which has the new manifest, and calls open again.
 func (r *ReadOnly) Pin(ctx context.Context, open func(rows []index.ManifestRow) (missing bool, err error)) (err error) {
-	if r.beside && r.noWAL { // what it writes next would not be seen, or half
+	if r.beside && r.noWAL { // its next writes would be invisible, or half visible
 		return fmt.Errorf("another weft is opening %s, restores it, or uses it: try again", r.cfg.Dir)
 	}
 	for {
@@ -152,16 +152,16 @@ func (r *ReadOnly) Pin(ctx context.Context, open func(rows []index.ManifestRow) 
 
 func sameFile(a, b index.ManifestRow) bool { return a.File == b.File }
 
-// Unpin ends the transaction of Pin: while it lasts, a weft beside this one cannot empty its WAL.
+// Unpin ends the transaction of Pin: during that transaction another weft cannot empty its WAL.
 func (r *ReadOnly) Unpin() {
 	if r.tx != nil {
-		_ = r.tx.Rollback() // it fails when the transaction has ended already
+		_ = r.tx.Rollback() // fails only if the transaction has ended already
 		r.tx = nil
 	}
 }
 
-// Load loads the newest snapshot, the segments and the log behind them, and leaves weft.db pinned to its moment. what
-// names the command in advice.
+// Load loads the newest snapshot: the segments and the log after them. It leaves weft.db pinned to that moment. what is
+// the name of the command, for advice in errors.
 func (r *ReadOnly) Load(ctx context.Context, what string) error {
 	var files []*index.File
 	var lost error
@@ -211,13 +211,13 @@ func closeFiles(files []*index.File) {
 	}
 }
 
-// Core returns the snapshot, the files and the connection that the directory is read through.
+// Core returns the snapshot, the files and the connection of the directory.
 func (r *ReadOnly) Core() *index.Core { return r.core }
 
-// CheckSchema returns an error where the schema is not this program's.
+// CheckSchema returns an error if the schema is not that of this program.
 func (r *ReadOnly) CheckSchema() error { return schema.Check(r.core.Reader) }
 
-// Beside reports whether a weft writes the directory meanwhile.
+// Beside reports whether a weft has the directory open for writing.
 func (r *ReadOnly) Beside() bool { return r.beside }
 
 // StoredBodies returns how bodies were stored last, and the log row up to which they are out of date.
@@ -225,7 +225,7 @@ func (r *ReadOnly) StoredBodies(ctx context.Context) (mode Bodies, since uint64,
 	return bodiesKept(ctx, r.Reader())
 }
 
-// LoadNames reads the names that the segments of a snapshot lack into it.
+// LoadNames adds the names that the segments lack to a snapshot.
 func (r *ReadOnly) LoadNames(ctx context.Context, v *index.Snapshot) error {
 	return r.state.LoadNames(ctx, r.Reader(), v)
 }
@@ -238,11 +238,11 @@ func (r *ReadOnly) Replay(ctx context.Context, v *index.Snapshot) (next *index.S
 // Status returns an account's status, after Replay or Load.
 func (r *ReadOnly) Status(actor uint64) Status { return r.state.StatusOf(actor) }
 
-// Shown reports whether the order by target has a record's links, after Replay or Load.
+// Shown reports whether the run by target has the links of a record, after Replay or Load.
 func (r *ReadOnly) Shown(actor uint64, key []byte) bool { return r.state.Shown(actor, key) }
 
-// Purged reports whether an account is deleted and its record with a key is gone with it, after Replay or Load: a job
-// that purges the account may not have come to the record.
+// Purged reports whether an account is deleted and its record with a key is removed, after Replay or Load: a job that
+// purges the account may not have reached the record.
 func (r *ReadOnly) Purged(actor uint64, key []byte) bool {
 	return r.state.Purged(actor, key)
 }

@@ -13,20 +13,20 @@ import (
 	"weft.dev/weft/humanize"
 )
 
-// What is missing may come back: descriptors, memory, space on the disk. A seal or a merge that lacks it has lost
-// nothing, for the log has everything, and is tried again. A fault of the log, or of a file that is read, is none of
-// these.
+// Some resources may become available again: descriptors, memory, disk space. A seal or a compaction that lacks them
+// loses nothing, because the log has all data, and is retried. A fault of the log or of a file that is read is not
+// retried.
 
 const (
-	retryLeast = time.Second // as long as a burst of connections lasts
+	retryLeast = time.Second // a burst of connections lasts about as long
 	retryMost  = 30 * time.Second
 )
 
-// errNotWritten marks the failure to write a segment: the manifest doesn't name it yet, and nothing was read wrong.
+// errNotWritten marks a failure to write a segment. The manifest doesn't name the segment yet, and no read has failed.
 var errNotWritten = errors.New("the segment was not written")
 
-// persist calls do, which writes segments, and repeats it with growing pauses while resources are missing. Meanwhile
-// the store is degraded, with the reason.
+// persist calls do, which writes segments, and retries it with growing pauses while resources are missing. The store is
+// degraded with the reason meanwhile.
 func (s *Store) persist(what string, do func() error) error {
 	for wait := retryLeast; ; wait = min(2*wait, retryMost) {
 		err := do()
@@ -81,24 +81,24 @@ func (t *troubles) list() (all []string) {
 	return all
 }
 
-// waiting is the time since which events wait for a commit.
-type waiting struct{ since atomic.Pointer[time.Time] } // nil: none do
+// waiting holds the time since which events wait for a commit.
+type waiting struct{ since atomic.Pointer[time.Time] } // nil: no event waits
 
 func (w *waiting) begin(now time.Time) { w.since.Store(&now) }
 func (w *waiting) end()                { w.since.Store(nil) }
 
-// committed restarts the time of those that still wait.
+// committed restarts the time of events that still wait.
 func (w *waiting) committed(now time.Time) {
 	if w.since.Load() != nil {
 		w.since.Store(&now)
 	}
 }
 
-// waitingLong is the wait after which a store is degraded: no batch and no step takes a hundredth of it.
+// waitingLong is the wait after which a store is degraded. A batch or a step takes less than a hundredth of it.
 const waitingLong = time.Minute
 
-// Waiting returns how long events given to Apply or Fill have waited for a commit: since the last one, or since they
-// came; 0: none wait.
+// Waiting returns the time for which events passed to Apply or Fill have waited for a commit: the time since the last
+// commit, or since they were passed; 0: no event waits.
 func (s *Store) Waiting() time.Duration {
 	since := s.waits.since.Load()
 	if since == nil {
@@ -107,7 +107,7 @@ func (s *Store) Waiting() time.Duration {
 	return max(s.cfg.Now().Sub(*since), 0)
 }
 
-// Degraded returns what is wrong with a store that still writes and answers; empty: nothing.
+// Degraded returns the trouble of a store that still writes and answers; empty: there is none.
 func (s *Store) Degraded() string {
 	all := s.troubles.list()
 	paused := s.Paused()
@@ -122,8 +122,7 @@ func (s *Store) Degraded() string {
 	return strings.Join(all, "; ")
 }
 
-// Hurry makes Apply no longer wait for a running seal, however much has gathered, or for room on the disk: for an orderly
-// stop.
+// Hurry ends the waits of Apply, for an orderly stop: Apply no longer waits for a running seal or for room on the disk.
 func (s *Store) Hurry() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -18,12 +18,12 @@ import (
 	"weft.dev/weft/db/segment"
 )
 
-// defaultSealBytes is the memory of mutable runs before they are sealed: at about 104 bytes per link some 240,000
-// links. While they are written, as much gathers again, and a start after a crash replays both: about a second each.
+// defaultSealBytes is the memory of mutable runs at which they are sealed: about 240,000 links of 104 bytes. While they
+// are written, as many new links may gather. A start after a crash replays both: about a second each.
 const defaultSealBytes = 24 << 20
 
-// sealIfLarge starts a seal when it is due. A writer that is a whole seal ahead waits for the running one: memory is
-// bounded, and the upstream feels the back-pressure.
+// sealIfLarge starts a seal when it is due. A writer that is a whole seal ahead waits for the running seal. So memory
+// is bounded, and the back-pressure reaches the upstream.
 func (s *Store) sealIfLarge() {
 	for s.core.Snapshot().MutableBytes() >= s.cfg.SealBytes {
 		if s.sealing == nil {
@@ -37,17 +37,17 @@ func (s *Store) sealIfLarge() {
 	}
 }
 
-// immutable is the runs that become a segment.
+// immutable holds the runs that become a segment.
 type immutable struct {
 	row   index.ManifestRow
 	runs  [3][]lsm.Run // by target, by record, by name; oldest first
-	below int          // segments below them
+	below int          // number of segments below them
 	jobs  apply.SealedJobs
 
 	outRecords int64 // Store.outRecords when the row was made
 }
 
-// makeImmutable takes the runs in memory out of compaction, and hands them to the sealer.
+// makeImmutable excludes the runs in memory from compaction, and passes them to the sealer.
 func (s *Store) makeImmutable() {
 	v := *s.core.Snapshot()
 	names := s.state.NameBounds()
@@ -67,8 +67,8 @@ func (s *Store) makeImmutable() {
 	wake(s.sealWork)
 }
 
-// seal writes the immutable runs into a segment and enters it into the manifest. It runs beside the writer, and stops
-// it only for the swap.
+// seal writes the immutable runs into a segment and adds it to the manifest. It runs concurrently with the writer, and
+// blocks it only for the swap.
 func (s *Store) seal() error {
 	s.mu.Lock()
 	fz := s.sealing
@@ -80,7 +80,7 @@ func (s *Store) seal() error {
 	defer s.seals.busy.Store(false)
 	f, gone, err := s.makeSegment(fz.row, fz.runs, fz.below == 0, 0)
 	if errors.Is(err, errClosed) {
-		return nil // the log has it all
+		return nil // the log has all of it
 	}
 	if err != nil {
 		return fmt.Errorf("db: seal log rows %d to %d: %w", fz.row.FromSeq, fz.row.ToSeq, err)
@@ -116,7 +116,7 @@ func (s *Store) sealReplayed(v *index.Snapshot) (*index.Snapshot, error) {
 }
 
 // makeSegment writes a segment and calls OnSegment. merged is the size of the segments that it replaces, in bytes; 0:
-// it is of runs in memory. gone is as of writeSegment. After an error no file is left, and the error wraps
+// it consists of runs in memory. gone is that of writeSegment. After an error no file is left, and the error wraps
 // errNotWritten.
 func (s *Store) makeSegment(row index.ManifestRow, runs [3][]lsm.Run, bottom bool, merged int64) (f *index.File,
 	gone int64, err error) {
@@ -130,8 +130,8 @@ func (s *Store) makeSegment(row index.ManifestRow, runs [3][]lsm.Run, bottom boo
 	return f, gone, nil
 }
 
-// writeSegment writes a segment of runs, oldest first, without what is out. With bottom, no older segment is below
-// them. gone is the number of entries by record that were out.
+// writeSegment writes a segment of runs, oldest first, without the entries that are out. bottom means that no older
+// segment is below them. gone is the number of entries by record that were out.
 func (s *Store) writeSegment(row index.ManifestRow, runs [3][]lsm.Run, bottom bool, merged int64) (f *index.File,
 	gone int64, err error) {
 	name := fmt.Sprintf("%d-%d-%s.weft", row.FromSeq, row.ToSeq, rand.Text()[:12])
@@ -174,7 +174,7 @@ func (s *Store) writeSegment(row index.ManifestRow, runs [3][]lsm.Run, bottom bo
 	return f, int64(out.records.Gone()), nil
 }
 
-// segmentMeta returns the meta data in a segment's header, but for what rankNotes adds.
+// segmentMeta returns the meta data in a segment's header, without the notes that rankNotes adds.
 func (s *Store) segmentMeta(row *index.ManifestRow) map[string]string {
 	meta := map[string]string{
 		"from_seq": strconv.FormatUint(row.FromSeq, 10),
@@ -187,22 +187,22 @@ func (s *Store) segmentMeta(row *index.ManifestRow) map[string]string {
 	return meta
 }
 
-// onSegment hands a new segment to the replicator.
+// onSegment passes a new segment to Config.OnSegment.
 func (s *Store) onSegment(f *index.File, merged bool) error {
 	if s.cfg.OnSegment == nil {
 		return nil
 	}
 	if err := s.cfg.OnSegment(f.Path, merged); err != nil {
-		return fmt.Errorf("db: keep segment %s: %w", f.File, err)
+		return fmt.Errorf("db: pass segment %s to the replicator: %w", f.File, err)
 	}
 	return nil
 }
 
-// enter enters a segment into the manifest: a compacted one in place of its inputs, a sealed one with the jobs as of
-// its newest row. Later segments count as many records less as are gone.
+// enter adds a segment to the manifest: a compacted one in place of its inputs, a sealed one with the jobs as of its
+// newest row. It subtracts gone from the records of later segments.
 func (s *Store) enter(f *index.File, replaced []*index.File, jobs apply.SealedJobs, gone int64) error {
 	if err := s.Failed(); err != nil {
-		return err // a commit that failed may have left the file of the database in any state
+		return err // after a failed commit the state of the database file is unknown
 	}
 	if err := s.failpoint("enter"); err != nil {
 		return err

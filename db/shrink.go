@@ -7,14 +7,14 @@ import (
 )
 
 const (
-	// shrinkPages is the number of pages that a step gives back: 1 MiB, as much as a large commit writes.
+	// shrinkPages is the number of pages that a step returns to the disk: 1 MiB, as much as a large commit writes.
 	shrinkPages = 256
-	// sparePart divides the pages of weft.db: so many stay free, besides those of a seal's log rows, for the rows that
-	// come next. A file that shrinks and grows again writes both.
+	// One in sparePart of the pages of weft.db stays free for the next rows, in addition to the pages of a seal's log
+	// rows. A file that shrinks and grows again causes writes both times.
 	sparePart = 8
 )
 
-// vacuumMode returns the parameter of a URI that gives a new weft.db auto_vacuum; empty: the file is there. The mode of a
+// vacuumMode returns the URI parameter that gives a new weft.db auto_vacuum; empty: the file exists. The mode of a
 // database with tables can't be changed, and SQLite would write page 1 nevertheless.
 func vacuumMode(path string) string {
 	info, err := os.Stat(path)
@@ -24,8 +24,8 @@ func vacuumMode(path string) string {
 	return "&_pragma=auto_vacuum(INCREMENTAL)"
 }
 
-// shrinkStep gives some free pages of weft.db back to the disk when far more are free than the next log rows need. more
-// reports that there are others. A weft.db from before auto_vacuum reuses its free pages and keeps its size.
+// shrinkStep returns some free pages of weft.db to the disk if far more are free than the next log rows need. more
+// means that others are left. A weft.db from before auto_vacuum reuses its free pages and keeps its size.
 func (s *Store) shrinkStep() (more bool, err error) {
 	began := time.Now()
 	more, err = s.shrinkSome()

@@ -2,14 +2,14 @@ package db
 
 import "sync"
 
-// Commits returns a channel that is closed when queries see the next batch. A caller that takes it before it asks for
-// Seq misses no batch.
+// Commits returns a channel that is closed when queries see the next batch. A caller that takes the channel before it
+// reads Seq misses no batch.
 func (s *Index) Commits() <-chan struct{} { return s.commits.wait() }
 
 // signal wakes any number of waiters. The zero signal is ready.
 type signal struct {
 	mu sync.Mutex
-	ch chan struct{} // nil: none wait
+	ch chan struct{} // nil: no waiter
 }
 
 func (s *signal) wait() <-chan struct{} {

@@ -8,10 +8,10 @@ import (
 	"weft.dev/weft/db/apply"
 )
 
-// metaSlice is the fact that says which part of the network an index holds.
+// metaSlice is the fact that describes the part of the network that an index holds.
 const metaSlice = "slice"
 
-// Slice is what SetSlice was given last; empty before the first.
+// Slice returns the description of the last SetSlice; empty before the first.
 func (s *Index) Slice(ctx context.Context) (text string, err error) {
 	err = s.core.Reader.GetContext(ctx, &text, "SELECT value FROM meta WHERE key = ?", metaSlice)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -20,7 +20,7 @@ func (s *Index) Slice(ctx context.Context) (text string, err error) {
 	return text, nil
 }
 
-// SetSlice keeps a description of the part of the network that the index holds.
+// SetSlice stores a description of the part of the network that the index holds.
 func (s *Store) SetSlice(text string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -29,14 +29,14 @@ func (s *Store) SetSlice(text string) error {
 	}
 	if _, err := s.writer.Exec("INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2",
 		metaSlice, text); err != nil {
-		return s.fail(fmt.Errorf("db: keep the slice: %w", err))
+		return s.fail(fmt.Errorf("db: store the slice: %w", err))
 	}
 	return nil
 }
 
-// Purge removes the links that keep is false for, and the bodies of records that have none left, in transactions of as
-// many records as a step of a job has, and returns how many links went. It reads the whole index. Broken off, it has
-// removed what it came to; to do it again removes the rest.
+// Purge removes the links for which keep returns false, and the bodies of records that have no link left. It returns
+// the number of removed links. It reads the whole index, in transactions of as many records as a step of a job. An
+// interrupted Purge has removed some of the links; the next one removes the rest.
 func (s *Store) Purge(
 	ctx context.Context, keep func(did string, source Source, target string) bool,
 ) (removed int, err error) {
@@ -55,12 +55,12 @@ func (s *Store) Purge(
 // newPurge returns a purge of the whole index.
 func (s *Store) newPurge(keep func(did string, source Source, target string) bool) *apply.Purge {
 	return &apply.Purge{Actor: 1, Keep: keep, Targets: func(keys [][]byte) ([]string, error) {
-		// It can't be broken off: that would count as a fault of the store.
+		// The read ignores ctx: a cancel would count as a fault of the store.
 		return s.core.TargetStrings(context.Background(), keys)
 	}}
 }
 
-// purgeStep purges the next records of an account in a transaction. It returns false behind the last account.
+// purgeStep purges the next records of an account in a transaction. It returns false after the last account.
 func (s *Store) purgeStep(p *apply.Purge) (more bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,7 +69,7 @@ func (s *Store) purgeStep(p *apply.Purge) (more bool, err error) {
 	}
 	s.lookAtDisk()
 	if s.room.paused.Load() {
-		return false, fmt.Errorf("db: remove what the slice leaves out: %w: %s", ErrPaused, s.makeRoom())
+		return false, fmt.Errorf("db: remove links outside the slice: %w: %s", ErrPaused, s.makeRoom())
 	}
 	if p.Actor > s.core.Snapshot().Actors {
 		return false, nil

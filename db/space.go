@@ -15,21 +15,21 @@ type Space struct {
 	Database int64   // bytes of weft.db
 	WAL      int64   // of its write-ahead log
 	Segments int64   // of the segment files
-	Levels   []Level // the segments by level; a level without files is there too
+	Levels   []Level // the segments by level, including levels without files
 
 	Written Written
 
 	LogOldest, LogNewest uint64 // rows of the log; 0: none
-	Unsealed             int64  // rows that no segment has
+	Unsealed             int64  // log rows that no segment has
 
-	// Bytes of the file system, those that only root may use left out, or of the budget where that has less room; 0 and 0:
+	// Bytes of the file system without those reserved for root, or of the budget if the budget has less room; 0 and 0:
 	// not known.
 	Free, Total int64
 	Budget      int64 // bytes that all files may take; 0: no budget
-	Reserve     int64 // bytes that a writer keeps free: below it, indexing pauses
+	Reserve     int64 // free bytes below which indexing pauses
 
-	PerDay   int64         // bytes that the files grow by in a day
-	Measured time.Duration // the time that PerDay is measured over, a day at most; 0: not known yet
+	PerDay   int64         // growth of the files in a day, in bytes
+	Measured time.Duration // the time over which PerDay is measured, a day at most; 0: not known yet
 	FullAt   time.Time     // when Free will be down to Reserve; zero: not known, never, or more than ten years away
 }
 
@@ -43,13 +43,13 @@ type Level struct {
 // Written counts the bytes that the store has written since it was opened, without those of a replicator.
 type Written struct {
 	WAL        int64 // appended to the write-ahead log
-	Checkpoint int64 // moved from it into weft.db, at most: a page that is in the WAL twice is moved once
-	Sealed     int64 // in segments that were sealed
-	Merged     int64 // in segments that were merged
+	Checkpoint int64 // moved from it into weft.db, at most: a page that the WAL has twice is moved once
+	Sealed     int64 // segments from seals
+	Merged     int64 // segments from compactions
 }
 
-// Amplification returns the bytes written for each byte that was sealed: everything ends in segments. ok is false
-// before the first seal.
+// Amplification returns the bytes written for each sealed byte: all data ends in segments. ok is false before the first
+// seal.
 func (w *Written) Amplification() (times float64, ok bool) {
 	if w.Sealed == 0 {
 		return 0, false
@@ -57,8 +57,8 @@ func (w *Written) Amplification() (times float64, ok bool) {
 	return float64(w.WAL+w.Checkpoint+w.Sealed+w.Merged) / float64(w.Sealed), true
 }
 
-// Space looks at the files, and notes their size for the growth. It costs three system calls and a look-up of the log's
-// ends.
+// Space reads the sizes of the files, and notes them for the growth. It costs three system calls and a look-up of the
+// log's ends.
 func (s *Index) Space(ctx context.Context) (Space, error) {
 	v := s.core.Acquire()
 	defer s.core.Release(v)
@@ -89,8 +89,8 @@ func (s *Index) Space(ctx context.Context) (Space, error) {
 		switch {
 		case err == nil:
 			*file.into = info.Size()
-		case !errors.Is(err, fs.ErrNotExist): // a WAL that is not there yet has no bytes
-			return Space{}, fmt.Errorf("db: look at a file's size: %w", err)
+		case !errors.Is(err, fs.ErrNotExist): // a missing WAL has no bytes
+			return Space{}, fmt.Errorf("db: read the size of a file: %w", err)
 		}
 	}
 	sp.Free, sp.Total = s.Disk()
@@ -108,8 +108,8 @@ func (s *Index) Space(ctx context.Context) (Space, error) {
 	return sp, nil
 }
 
-// Disk returns the free and the total bytes of the data directory's disk, or of its budget where that has less room; 0
-// and 0: not known.
+// Disk returns the free and the total bytes of the data directory's disk, or of its budget if the budget has less room;
+// 0 and 0: not known.
 func (s *Index) Disk() (free, total int64) {
 	room, err := s.diskRoom()
 	if err != nil {

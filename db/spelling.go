@@ -16,38 +16,38 @@ import (
 	"weft.dev/weft/link"
 )
 
-// An index keeps each link in one spelling. When the rules change (link.Spelling), the store goes through all records
-// once, beside the events, and rewrites the links that the new rules spell otherwise. Each rewritten record has a log
-// row of op 10, so that replays, segments, replicas and followers get it like any other change. Events that come
+// An index keeps each link in one spelling. When the rules change (link.Spelling), the store reads all records once
+// while it indexes events, and rewrites the links that the new rules spell differently. Each rewritten record has a log
+// row of op 10, so that replays, segments, replicas and followers receive it like any other change. Events that arrive
 // meanwhile have the new spelling already.
 const (
-	metaSpelling      = "spelling"       // the rules that all links are spelled by
-	metaSpellingAfter = "spelling_after" // rules, tab, hex: the key of the last record that is spelled by these rules
+	metaSpelling      = "spelling"       // the rules by which all links are spelled
+	metaSpellingAfter = "spelling_after" // rules, tab, the hexadecimal key of the last record spelled by them
 
-	// respellBytes bounds what the records of one transaction hold, in bytes, but for the last: a record may have 1
-	// MiB. It has Config.JobRecords at most.
+	// respellBytes bounds the size of the records of one transaction without the last one, in bytes: a record may have
+	// 1 MiB. A transaction has at most Config.JobRecords records.
 	respellBytes = 4 << 20
-	// respellScan is how many records are read between two transactions at most, about a second: what a restart
-	// repeats.
+	// respellScan is the largest number of records that are read between two transactions. Reading them takes about a
+	// second. A restart repeats it.
 	respellScan = 1 << 20
-	// respellSay is how often the log says how far the rewriting is.
+	// respellSay is the interval at which the progress of the rewrite is logged.
 	respellSay = time.Minute
 )
 
-// spelling is the rewriting of an index that other rules made.
+// spelling is the rewrite of an index from other rules.
 type spelling struct {
-	from string        // the rules that made it
-	next []byte        // the key to go on from; nil: the first
+	from string        // the earlier rules
+	next []byte        // the key to continue from; nil: the first
 	done chan struct{} // closed when all links are spelled by link.Spelling
 }
 
-// spellingStep is what a transaction keeps of the rewriting. The zero spellingStep is none.
+// spellingStep is the progress of the rewrite that a transaction stores. The zero spellingStep is none.
 type spellingStep struct {
-	after []byte // the key of the last record that was looked at
-	done  bool   // it was the last of all
+	after []byte // the key of the last record that was read
+	done  bool   // it was the last record
 }
 
-// write keeps how far the rewriting is.
+// write stores the progress of the rewrite.
 func (st *spellingStep) write(tx *sql.Tx) error {
 	if st.done {
 		if _, err := tx.Exec("DELETE FROM meta WHERE key = ?", metaSpellingAfter); err != nil {
@@ -65,7 +65,7 @@ func (st *spellingStep) write(tx *sql.Tx) error {
 	return err
 }
 
-// loadSpelling reads which rules the links are spelled by, and how far a rewriting has come.
+// loadSpelling reads the rules by which the links are spelled, and the progress of a rewrite.
 func (s *Store) loadSpelling() error {
 	s.spelling.done = make(chan struct{})
 	if err := s.writer.QueryRow("SELECT value FROM meta WHERE key = ?",
@@ -86,7 +86,7 @@ func (s *Store) loadSpelling() error {
 	}
 	rules, after, _ := strings.Cut(at, "\t")
 	if rules != link.Spelling {
-		return nil // a program with third rules began: from the first record again
+		return nil // a program with other rules began: start from the first record
 	}
 	key, err := hex.DecodeString(after)
 	if err != nil {
@@ -96,8 +96,8 @@ func (s *Store) loadSpelling() error {
 	return nil
 }
 
-// Respelling reports whether links that an older program spelled otherwise are still being rewritten: until that ends,
-// links to such a page are counted under both spellings.
+// Respelling reports whether a rewrite of links to the present spelling is under way. Until it ends, links to one page
+// may be counted under both spellings.
 func (s *Store) Respelling() bool {
 	select {
 	case <-s.spelling.done:
@@ -107,7 +107,7 @@ func (s *Store) Respelling() bool {
 	}
 }
 
-// respell rewrites the links of an index that other rules made.
+// respell rewrites the links of an index from other rules.
 func (s *Store) respell() error {
 	if !s.Respelling() {
 		return nil
@@ -132,7 +132,7 @@ func (s *Store) respell() error {
 		done := last == nil
 		err = s.respellAll(keys, spellingStep{last, done})
 		if errors.Is(err, ErrPaused) {
-			return nil // the next start goes on
+			return nil // the next start continues
 		}
 		if err != nil {
 			return fmt.Errorf("db: rewrite links of another spelling: %w", err)
@@ -156,8 +156,8 @@ func (s *Store) respell() error {
 	}
 }
 
-// misspelled gives the keys of the next records that have a link of another spelling, and how many records it read.
-// last is the last of them; nil: there are no more.
+// misspelled returns the keys of the next records that have a link of another spelling, and the number of records that
+// it read. last is the last record read; nil: there are no more.
 func (s *Store) misspelled(from []byte) (keys [][]byte, read int, last []byte, err error) {
 	v := s.core.Acquire()
 	defer s.core.Release(v)
@@ -195,7 +195,7 @@ func (s *Store) misspelled(from []byte) (keys [][]byte, read int, last []byte, e
 	return keys, read, nil, sc.Err()
 }
 
-// respellAll rewrites records in one transaction, which keeps how far the rewriting is.
+// respellAll rewrites records in one transaction, which also stores the progress.
 func (s *Store) respellAll(keys [][]byte, step spellingStep) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -9,14 +9,14 @@ import (
 	"weft.dev/weft/db/keep"
 )
 
-// Work counts the seals and compactions since the store was opened, and reports whether any run now.
+// Work counts the seals and compactions since the store was opened, and reports whether any is running.
 type Work struct {
 	Seals, Merges            int64 // segments made
 	SealedBytes, MergedBytes int64 // their files' sizes
 	Sealing, Merging         bool
 }
 
-// Work is for metrics and benchmarks.
+// Work returns the counts, for metrics and benchmarks.
 func (s *Store) Work() Work {
 	return Work{
 		Seals: s.seals.files.Load(), SealedBytes: s.seals.bytes.Load(), Sealing: s.seals.busy.Load(),
@@ -35,10 +35,10 @@ func (w *worked) made(f *index.File) {
 	w.bytes.Add(f.Bytes)
 }
 
-// Retention returns the rules of retention and what each has come to, like Stats.
+// Retention returns the rules of retention and the effect of each, like Stats.
 func (s *Index) Retention() []keep.Status { return s.core.Snapshot().Horizons.Status() }
 
-// Stats sums the index up.
+// Stats returns the sizes of the index.
 func (s *Index) Stats(ctx context.Context) (Stats, error) {
 	v := s.core.Acquire()
 	defer s.core.Release(v)
@@ -70,28 +70,28 @@ func (s *Index) Stats(ctx context.Context) (Stats, error) {
 	return st, nil
 }
 
-// Stats sums the index up.
+// Stats holds the sizes of an index, and the state of its writer.
 type Stats struct {
-	Actors       int64  // accounts ever seen, linking or linked
-	Targets      int64  // distinct targets: an upper bound, for a target is counted once in each run that holds it
-	Records      int64  // records that link to something now, of hidden accounts too
+	Actors       int64  // accounts ever seen, as authors or as targets
+	Targets      int64  // distinct targets, an upper bound: a target counts once in each run that holds it
+	Records      int64  // records with links now, including those of hidden accounts
 	Links        int64  // links of active accounts now
 	LastSeq      uint64 // newest row of the log
-	Memory       int64  // bytes that the index takes in memory
-	Runs         int    // sorted runs, those in segments too
+	Memory       int64  // memory of the index, in bytes
+	Runs         int    // sorted runs, including those in segments
 	StartedUS    int64  // time of the first event indexed, microseconds since 1970; 0 before it
 	Segments     int    // segment files
 	SegmentBytes int64  // their size
 
-	// Retention is the rules of retention and what each has come to; none: all links are kept for ever. Under rules, Links
-	// and Records also count what is out until a compaction has dropped it; Records counts a record that was updated and
-	// then dropped by several compactions more than once less.
+	// Retention has the rules of retention and the effect of each; empty: all links are kept for ever. Under rules,
+	// Links and Records also count entries that are out until a compaction drops them. Records is too low by one for
+	// each further compaction that drops an earlier version of an updated record.
 	Retention []keep.Status
 
 	Sealing, Merging bool // are under way
 
 	Jobs   int    // changes of status of large accounts that are under way
-	Gaps   int64  // spans of upstream that are missing now
-	Failed string // why writing has stopped; empty while all is well
-	Paused string // why indexing is paused, and the way out; empty: it is not
+	Gaps   int64  // open gaps
+	Failed string // why writing has stopped; empty: it has not
+	Paused string // why indexing is paused, and the remedy; empty: it is not
 }

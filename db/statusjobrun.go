@@ -7,7 +7,8 @@ import (
 	"weft.dev/weft/db/apply"
 )
 
-// defaultJobRest is longer than a batch is waited for: an account that changes its mind with each batch costs no steps.
+// defaultJobRest is longer than a batch waits for events: an account that changes its status with each batch costs no
+// steps.
 const defaultJobRest = time.Second
 
 // runJobs runs the jobs a step at a time until none is due.
@@ -37,7 +38,7 @@ func (s *Store) runJob() (more bool, err error) {
 	return true, s.commitStep(actor)
 }
 
-// nextJob picks an account whose job is due. Where all jobs rest, it sets the timer that wakes the worker.
+// nextJob picks an account whose job is due. If all jobs rest, it sets the timer that wakes the worker.
 func (s *Store) nextJob(now time.Time) (actor uint64, ok bool) {
 	wait := time.Duration(0)
 	for actor := range s.state.JobActors() {
@@ -58,11 +59,11 @@ func (s *Store) nextJob(now time.Time) (actor uint64, ok bool) {
 // rest is the time of an account's last change of status by a job, and the end of its rest.
 type rest struct{ changed, until time.Time }
 
-// restWithin is how long a change is remembered, in rests.
+// restWithin is the time for which a change is remembered, as a multiple of the rest.
 const restWithin = 10
 
-// restJobs pauses the jobs of accounts that change their status again and again: else each step would be taken back by
-// another.
+// restJobs pauses the jobs of accounts that change their status repeatedly: otherwise each step would be undone by a
+// later one.
 func (s *Store) restJobs(jobbed []uint64, now time.Time) {
 	if s.cfg.JobRest < 0 {
 		return

@@ -29,7 +29,7 @@ import (
 
 // Config configures a store.
 type Config struct {
-	Dir    string           // where weft.db lies; created when missing. Required.
+	Dir    string           // directory of weft.db; created if it is missing. Required.
 	Logger *slog.Logger     // nil: none
 	Now    func() time.Time // nil: time.Now
 
@@ -37,10 +37,10 @@ type Config struct {
 	SealBytes int
 	// CacheBytes bounds the cache of decoded segment blocks, in bytes; 0: 32 MiB.
 	CacheBytes int64
-	// ReplayWindow is the retention of log rows that a segment covers; 0: for ever, and the index can be rebuilt from
-	// the log alone.
+	// ReplayWindow is the retention of log rows that a segment covers; 0: for ever, so that the index can be rebuilt
+	// from the log alone.
 	ReplayWindow time.Duration
-	// Keep says how long links are kept; the zero Rules: for ever. Rules with fit need a Budget.
+	// Keep states how long links are kept; the zero Rules: for ever. Rules with fit need a Budget.
 	Keep keep.Rules
 	// JobRecords is the number of records that a step of a job changes: of a change of account status, or of the
 	// rewriting of links to the current normalisation; 0: 2,000.
@@ -50,17 +50,16 @@ type Config struct {
 	// DedupEvents bounds the events in each generation of the dedup window; 0: 524,288. A generation that is not full
 	// lasts 15 minutes.
 	DedupEvents int
-	// Bodies says which records' bodies are stored; the zero value: none.
+	// Bodies states which bodies of records are stored; the zero value: none.
 	Bodies Bodies
-	// Checkpoint is the rule that says when the WAL is checkpointed; the zero Rule: checkpoint.Default.
+	// Checkpoint is the rule for checkpoints of the WAL; the zero Rule: checkpoint.Default.
 	Checkpoint checkpoint.Rule
-	// Lock is Dir, which this process has taken already. Open takes the lock over, also when it fails. nil: Open locks
-	// Dir.
+	// Lock is the lock of this process on Dir. Open takes the lock over, also if it fails. Nil: Open locks Dir.
 	Lock *DirLock
-	// Replicator is true where a replicator checkpoints, in this process or in another one. Checkpoint then says only
-	// when a WAL that is not checkpointed is worth a warning.
+	// Replicator means that a replicator checkpoints, in this process or in another one. Checkpoint then only
+	// determines when a WAL that is not checkpointed causes a warning.
 	Replicator bool
-	// OnSegment is called with the path of each new segment before the transaction that enters it into the manifest. It
+	// OnSegment is called with the path of each new segment before the transaction that adds it to the manifest. It
 	// returns once that transaction may be replicated; after a compaction (merged), no writer waits for it. Its error
 	// fails the seal or the compaction, and stops writing. Nil: no call.
 	OnSegment func(path string, merged bool) error
@@ -70,7 +69,8 @@ type Config struct {
 	// Progress is called while the store opens, with the present step and its progress in log rows; all is 0 where the
 	// number is unknown. Nil: no call.
 	Progress func(what string, done, all uint64)
-	// Budget bounds the bytes of all files in Dir: indexing pauses before they take more. The zero Budget: the disk alone.
+	// Budget bounds the bytes of all files in Dir: indexing pauses before they take more. The zero Budget sets no bound
+	// beside the disk.
 	Budget Budget
 	// Disk returns the free and the total bytes of a directory's disk, without those that only root may use; 0 of 0: not
 	// known. Nil: the system's figures. Tests simulate a disk.
@@ -91,26 +91,26 @@ type Store struct {
 	bodies  bodies
 
 	inserts inserters
-	rows    apply.Rows // of the batch before, for its memory
+	rows    apply.Rows // of the last batch; its memory is reused
 	wal     wal
 
-	sealing     *immutable // nil: none under way
-	sealed      sync.Cond  // a seal has ended, or the disk was looked at; on mu
+	sealing     *immutable // nil: no seal is under way
+	sealed      sync.Cond  // a seal has ended, or the free space was read; on mu
 	hurry       bool       // Apply no longer waits for a seal or for room
 	troubles    troubles
 	waits       waiting
 	log         logWindow
 	sealWork    chan struct{}
 	compactWork chan struct{}
-	full        *fullCompaction // nil: none is asked for; on mu
+	full        *fullCompaction // nil: none is requested; on mu
 	outRecords  int64           // records that compactions have dropped because they are out; on mu
 	pruneWork   chan struct{}
-	shrinking   bool // weft.db gives pages back
+	shrinking   bool // weft.db returns pages to the disk
 	jobWork     chan struct{}
 	spellWork   chan struct{}
 	spelling    spelling
-	rests       map[uint64]rest // accounts that changed their status by a job, lately
-	jobTimer    *time.Timer     // wakes jobWork when the first of them may go on
+	rests       map[uint64]rest // accounts whose status a job changed recently
+	jobTimer    *time.Timer     // wakes jobWork when the first rest ends
 	closed      chan struct{}
 	closing     sync.Once
 	workers     sync.WaitGroup
@@ -124,16 +124,17 @@ var ErrFailed = errors.New("writing has stopped after a fault")
 // ./bench/storage --links 10000000 --profile), and the heap is at most 1.4 times the memory in use.
 const DefaultGCPercent = 40
 
-// DefaultCacheBytes holds some thousand blocks: the tops of the lists that are queried again and again.
+// DefaultCacheBytes holds about four thousand blocks: the newest ends of the lists that are queried most.
 const DefaultCacheBytes = 32 << 20
 
-// busyTimeout is how long the writer waits for a lock: a replicator's checkpoint can hold one for long.
+// busyTimeout is the time that the writer waits for a lock: a replicator's checkpoint can hold one for long.
 const busyTimeout = time.Minute
 
 // Open opens a data directory, or creates it, and rebuilds the index from its log.
 func Open(cfg Config) (*Store, error) { return OpenContext(context.Background(), cfg) }
 
-// OpenContext is Open until ctx ends. The next Open continues after the segments that this one has written.
+// OpenContext is Open with a context. If ctx ends, the next Open continues after the segments that this one has
+// written.
 func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{
 		jobWork:     make(chan struct{}, 1),
@@ -214,7 +215,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 		return fmt.Errorf("db: open %s: %w", path, err)
 	}
 	s.writer.SetMaxOpenConns(1)
-	if at, err := copyPosition(s.writer); err == nil && at > 0 { // a file that can't be read is refused below
+	if at, err := copyPosition(s.writer); err == nil && at > 0 { // an unreadable file is refused below
 		return fmt.Errorf("db: %s is a follower's copy of another weft's index: serve it with --follow, or restore an "+
 			"index into another directory (weft restore)", path)
 	}
@@ -234,7 +235,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 		return fmt.Errorf("db: open %s beside the writer: %w", path, err)
 	}
 	s.beside.SetMaxOpenConns(1)
-	if err := s.beside.Ping(); err != nil { // it stays open: the writer must not lack a descriptor for it later
+	if err := s.beside.Ping(); err != nil { // open from now on: the writer must not lack a descriptor for it later
 		return fmt.Errorf("db: open %s beside the writer: %w", path, err)
 	}
 	if err := s.inserts.prepare(s.writer, s.cfg.Bodies != BodiesOff); err != nil {
@@ -295,7 +296,7 @@ func fileURI(path string) (string, error) {
 	return "file://" + (&url.URL{Path: filepath.ToSlash(abs)}).EscapedPath(), nil
 }
 
-// begin names a new index, and reads the name.
+// begin gives a new index its name, and reads the name.
 func (s *Store) begin() error {
 	// A new index, which has no name yet, has links of the present spelling only.
 	if _, err := s.writer.Exec("UPDATE meta SET value = ? WHERE key = ? AND NOT EXISTS (SELECT 1 FROM meta WHERE key = 'instance')",
@@ -318,7 +319,7 @@ func (s *Store) isClosed() bool {
 	}
 }
 
-// fail stops writing, for good.
+// fail stops writing until the store is opened again, and returns err wrapped in ErrFailed.
 func (s *Store) fail(err error) error {
 	err = fmt.Errorf("%w: %w", ErrFailed, err)
 	if s.failed.CompareAndSwap(nil, &err) {

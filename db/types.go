@@ -14,11 +14,11 @@ type (
 	Status = logrow.Status
 )
 
-// Op says what an upstream event does to an account or to one of its records.
+// Op is the effect of an upstream event on an account or on one of its records.
 const (
 	OpCreate  = logrow.OpCreate  // the record exists, with exactly these links
-	OpUpdate  = logrow.OpUpdate  // the same, over an older version
-	OpDelete  = logrow.OpDelete  // the record is gone
+	OpUpdate  = logrow.OpUpdate  // the same, in place of an older version
+	OpDelete  = logrow.OpDelete  // the record was deleted
 	OpAccount = logrow.OpAccount // the account's hosting status changed
 	OpSync    = logrow.OpSync    // the repo diverged: its whole content follows as creates with this rev
 )
@@ -30,7 +30,7 @@ const (
 	StatusSuspended   = logrow.StatusSuspended
 	StatusTakendown   = logrow.StatusTakendown
 	StatusDeleted     = logrow.StatusDeleted  // purges the account and leaves a tombstone
-	StatusInactive    = logrow.StatusInactive // any other reason: hidden, and kept
+	StatusInactive    = logrow.StatusInactive // any other reason: the links are hidden and kept
 )
 
 // Batch is a run of events from one upstream host, in the order that it sent them.
@@ -38,11 +38,11 @@ type Batch struct {
 	Host   string
 	Kind   string // of the host: v2 or v1; empty: v2
 	Events []apply.Event
-	Seq    uint64 // of the last event seen, whether it concerned the index or not; 0: that of the last of Events
+	Seq    uint64 // of the last event seen, in the slice or not; 0: that of the last of Events
 	TimeUS int64  // its time; unused when Seq is 0
 }
 
-// end is where the upstream stands after the batch.
+// end returns the position and the time of the upstream after the batch.
 func (b *Batch) end() (seq uint64, timeUS int64) {
 	seq = b.Seq
 	timeUS = b.TimeUS
@@ -51,10 +51,10 @@ func (b *Batch) end() (seq uint64, timeUS int64) {
 		seq = last.Seq
 		timeUS = last.TimeUS
 	}
-	return min(seq, math.MaxInt64), timeUS // SQLite's integers have a sign
+	return min(seq, math.MaxInt64), timeUS // SQLite's integers are signed
 }
 
-// What the queries take and answer, as package index defines it.
+// The parameters and the answers of the queries, from package index.
 type (
 	Source       = index.Source
 	Record       = index.Record
@@ -82,7 +82,8 @@ type (
 	Followed = index.Followed
 )
 
-// MaxBodies is how many records Bodies takes at once, and PairsAtOnce how many lists Counts counts before it pauses.
+// MaxBodies is the number of records that Bodies accepts at once. PairsAtOnce is the number of lists that Counts counts
+// before it pauses.
 const (
 	MaxBodies   = index.MaxBodies
 	PairsAtOnce = index.PairsAtOnce

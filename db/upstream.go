@@ -20,10 +20,11 @@ func (s *Index) CursorTime(host string) int64 {
 	return s.core.Snapshot().Upstreams[host].US
 }
 
-// Followed is until when a host was followed; zero: it never was, or by a weft that didn't note it.
+// Followed returns the time up to which a host was followed; zero: it was never followed, or by a weft that didn't
+// store the time.
 func (s *Index) Followed(host string) Followed { return s.core.Snapshot().Upstreams[host].Followed }
 
-// UpstreamKind returns the protocol of a host when it was last followed, v2 or v1; empty: it never was.
+// UpstreamKind returns the protocol of a host when it was last followed, v2 or v1; empty: it was never followed.
 func (s *Index) UpstreamKind(host string) string { return s.core.Snapshot().Upstreams[host].Kind }
 
 // ReachedTime returns the time up to which all events are in the index, by the clock of the last followed host: the
@@ -37,7 +38,7 @@ func (s *Index) ReachedTime() int64 {
 	return min(us, s.cfg.Now().UnixMicro())
 }
 
-// LastFollowed returns the host that was followed last; empty: none was.
+// LastFollowed returns the host that was followed last; empty: no host was followed.
 func (s *Index) LastFollowed() string { return s.core.Snapshot().LastFollowed() }
 
 // SetFollowed records the time up to which a host was followed. It never goes back.
@@ -58,7 +59,7 @@ func (s *Store) SetFollowed(host, kind string, until Followed) error {
 	return s.commit(f, progress{host: host, upstream: up, maxUS: v.MaxUS})
 }
 
-// Forget resets the upstreams of an empty index: it starts anew, from any position and with any slice.
+// Forget resets the upstreams of an empty index, so that it can start again from any position and with any slice.
 func (s *Store) Forget() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,8 +85,8 @@ func (s *Store) Forget() error {
 // NewestTime returns the newest time of any event of any host, in microseconds since 1970; 0 before the first.
 func (s *Index) NewestTime() int64 { return s.core.Snapshot().MaxUS }
 
-// ResetCursor moves a host's cursor to the host's own position, when the host has lost later events or has reset its
-// sequence: the same numbers belong to other events from now on. 0 forgets the position.
+// ResetCursor moves a host's cursor to the host's own position after the host has lost later events or has reset its
+// sequence: from then on the same numbers belong to other events. 0 forgets the position.
 func (s *Store) ResetCursor(host string, seq uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -19,14 +19,14 @@ const (
 
 // WALStart is the start of a WAL.
 type WALStart struct {
-	Salt  [2]uint32 // drawn anew whenever the WAL is begun anew
+	Salt  [2]uint32 // new random numbers each time the WAL is restarted
 	Pages uint32    // of the database after the first frame
 	First []byte    // page 1, which the first frame holds
 }
 
-// BeginWAL writes a WAL beside a database that has none and that no process has open: one frame, which holds page 1
-// unchanged. While a WAL starts with its salts, it has every write to the database since: a replicator need not copy
-// the whole database.
+// BeginWAL writes a WAL for a database that has none and that no process has open. The WAL has one frame, with page 1
+// unchanged. As long as the WAL starts with the same salts, it has every later write to the database, and a replicator
+// need not copy the whole database.
 func BeginWAL(path string) (s WALStart, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -93,7 +93,8 @@ func walSum(s [2]uint32, b []byte) [2]uint32 {
 	return s
 }
 
-// ReadWALStart reads the start of a database's WAL. io.EOF: there is none, or it has another form than BeginWAL's.
+// ReadWALStart reads the start of a database's WAL. It returns io.EOF if there is no WAL, or if its start has another
+// form than BeginWAL writes.
 func ReadWALStart(path string) (s WALStart, err error) {
 	f, err := os.Open(path + "-wal")
 	if errors.Is(err, os.ErrNotExist) {
@@ -131,7 +132,7 @@ func pageSizeOf(f *os.File) (int64, error) {
 		return 0, err
 	}
 	size := int64(binary.BigEndian.Uint16(head[16:]))
-	if size == 1 { // SQLite's way to say 65,536 in two bytes
+	if size == 1 { // SQLite writes 65,536 as 1 in two bytes
 		size = 65536
 	}
 	if size < 512 || size&(size-1) != 0 {

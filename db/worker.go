@@ -43,7 +43,8 @@ func wake(work chan struct{}) {
 	}
 }
 
-// work runs a worker beside the writer until the store is closed. Its errors are faults of the disk: they stop writing.
+// work runs a worker concurrently with the writer until the store is closed. The errors of do are faults of the disk:
+// they stop writing.
 func (s *Store) work(name string, due chan struct{}, do func() error) {
 	s.workers.Add(1)
 	go func() {

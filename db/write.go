@@ -13,18 +13,18 @@ import (
 type writing struct {
 	s      *Store
 	tx     *sql.Tx   // nil: not begun
-	mayGo  uint64    // log rows up to here may be taken away,
-	pruned uint64    // and up to here they are
+	mayGo  uint64    // log rows up to this one may be deleted
+	pruned uint64    // log rows up to this one are deleted
 	rows   int       // log rows written
 	window logWindow // after the commit
 	before logrow.Checksums
-	sums   logrow.Checksums // with what is added
-	handed mark             // what was handed over
+	sums   logrow.Checksums // including the added rows
+	handed mark             // rows that were passed on
 	parts  chan apply.Rows
 	ended  chan error // why the writing of parts ended
 }
 
-// mark is the number of a batch's rows that were handed over.
+// mark counts the rows of a batch that were passed on to be written.
 type mark struct{ names, log, links int }
 
 // since returns the names, log rows and links after the mark, and moves it.
@@ -38,7 +38,7 @@ const (
 	// aheadEvents is the number of events in a part: about the rows of a long statement. Applying them takes some 300
 	// µs.
 	aheadEvents = insertRows
-	// aheadParts bounds the parts that wait to be written: beyond it the applier waits, as it would for the commit.
+	// aheadParts bounds the parts that wait to be written. Beyond it the applier waits, as it would for the commit.
 	aheadParts = 64
 )
 
@@ -48,7 +48,7 @@ func (s *Store) newWriting() *writing {
 	return &writing{s: s, mayGo: s.exceptNewest(s.prunable()), pruned: s.log.pruned, before: sums, sums: sums}
 }
 
-// ahead hands over the rows since the last call.
+// ahead passes on the rows since the last call to be written.
 func (w *writing) ahead(rs *apply.Rows) {
 	if w.parts == nil {
 		parts := make(chan apply.Rows, aheadParts)
@@ -68,7 +68,7 @@ func (w *writing) ahead(rs *apply.Rows) {
 	w.parts <- w.handed.since(rs)
 }
 
-// end waits for the running writes, and rolls back what is not committed.
+// end waits for the running writes, and rolls back uncommitted rows.
 func (w *writing) end() {
 	_ = w.wait() // commit has returned its error
 	if w.tx != nil {
@@ -76,7 +76,7 @@ func (w *writing) end() {
 	}
 }
 
-// wait waits until all rows that were handed over are written.
+// wait waits until all rows that were passed on are written.
 func (w *writing) wait() error {
 	if w.parts == nil {
 		return nil
@@ -87,13 +87,13 @@ func (w *writing) wait() error {
 }
 
 func (w *writing) begin() (err error) {
-	w.tx, err = w.s.writer.Begin() // never with a context that ends: a cancel would throw the connection away
+	w.tx, err = w.s.writer.Begin() // without a context: a cancel would close the connection
 	return err
 }
 
 // add writes a part.
 func (w *writing) add(part apply.Rows) error {
-	// Pages that old rows leave are taken by the new ones, and so written once: in a WAL, SQLite writes a page that it
+	// New rows reuse the pages of old rows, so each page is written once: in a WAL, SQLite also writes a page that it
 	// frees.
 	if err := w.prune(len(part.Log)); err != nil {
 		return err
