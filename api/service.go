@@ -102,7 +102,7 @@ func (s *server) index(ctx context.Context) (any, error) {
 	}
 	a := wire.Index{Help: help, Gaps: make([]wire.IndexGap, 0, len(gaps)), Docs: each(routes.All, pathOf),
 		Retention: retentionOf(st.Retention),
-		Stats: wire.IndexStats{DIDs: st.Actors, Targetables: st.Targets, LinkingRecords: st.Records, Links: st.Links}}
+		Stats:     wire.IndexStats{DIDs: st.Actors, Targetables: st.Targets, LinkingRecords: st.Records, Links: st.Links}}
 	for _, g := range gaps {
 		a.Gaps = append(a.Gaps, wire.IndexGap{Host: g.Host, From: g.From, To: g.To, Why: g.Why, FoundAt: g.FoundUS})
 	}
