@@ -202,3 +202,16 @@ func (it *columnIterator) totals(keyspace *lsm.Keyspace, n int) totals {
 	}
 	return totals{sum, int64(n)}
 }
+
+// block copies the next n entries into an lsm.Block. It moves behind them.
+func (it *columnIterator) block(n int) *lsm.Block {
+	c := it.c
+	it.reuse = true
+	it.arena = make([]byte, 0, 256)
+	block := lsm.NewBlock(n, c.decoded*n/max(c.n, 1)) // most entries are of a length
+	for range n {
+		_, _ = it.Next()
+		block.Add(it.key, it.value)
+	}
+	return block
+}

@@ -148,15 +148,7 @@ func (c *columns) check() (counts [tailLen + 1]int, err error) {
 }
 
 // block copies the entries into an lsm.Block.
-func (c *columns) block() *lsm.Block {
-	block := lsm.NewBlock(c.n, c.decoded)
-	it := columnIterator{c: c, reuse: true, arena: make([]byte, 0, 256)}
-	for range c.n {
-		_, _ = it.Next()
-		block.Add(it.key, it.value)
-	}
-	return block
-}
+func (c *columns) block() *lsm.Block { return (&columnIterator{c: c}).block(c.n) }
 
 // totals returns the totals of the first n entries.
 func (c *columns) totals(keyspace *lsm.Keyspace, n int) totals {

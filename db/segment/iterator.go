@@ -64,8 +64,11 @@ func (it *runIterator) nextBlock() (bool, error) {
 		it.visited++
 		it.columns = nil
 		open := it.openBlock
-		if it.visited <= longScan && it.step > 0 {
-			open = it.openColumns
+		if it.visited <= longScan {
+			open = it.openRange
+			if it.step > 0 {
+				open = it.openColumns
+			}
 		}
 		ok, err := open()
 		it.id += it.step
@@ -91,7 +94,7 @@ func (it *runIterator) openColumns() (bool, error) {
 
 // openBlock opens the next block with all its entries decoded.
 func (it *runIterator) openBlock() (bool, error) {
-	block, err := it.decode()
+	block, err := it.run.readBlock(tableBlocks, it.id)
 	if err != nil {
 		return false, err
 	}
@@ -105,14 +108,27 @@ func (it *runIterator) openBlock() (bool, error) {
 	return in != nil, nil
 }
 
-// decode returns the next block: through the cache in a short iteration.
-func (it *runIterator) decode() (*lsm.Block, error) {
-	if it.visited <= longScan {
-		c, err := it.run.dataBlock(it.id)
-		if err != nil {
-			return nil, err
-		}
-		return c.block(), nil
+// openRange opens the next block of a reverse iteration with its entries of the range decoded: a short list is a small
+// part of its block.
+func (it *runIterator) openRange() (bool, error) {
+	c, err := it.run.dataBlock(it.id)
+	if err != nil {
+		return false, err
 	}
-	return it.run.readBlock(tableBlocks, it.id)
+	begin, isFirst := c.seek(it.from)
+	it.last = begin.i > 0 || isFirst
+	n := c.n - begin.i
+	if it.to != nil {
+		if bytes.Compare(it.from, it.to) >= 0 {
+			return false, nil
+		}
+		end := begin
+		end.seekOn(it.from, it.to)
+		n = end.i - begin.i
+	}
+	if n == 0 {
+		return false, nil
+	}
+	it.Iterator = lsm.NewBlockIterator(begin.block(n), nil, nil, true)
+	return true, nil
 }
