@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 
 	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/lsm"
@@ -86,13 +87,16 @@ func (s *Queries) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount
 	if q.After != nil {
 		from = lsm.PrefixEnd(codec.AppendID(bytes.Clone(key), after))
 	}
+	var sc *lsm.MergingIterator // nil: it begins at from
 	for {
 		if err := ctx.Err(); err != nil { // a source may take long to count
 			return page, err
 		}
-		sc := v.Targets.ScanPrefix(key, from, to, false).WithContext(ctx)
-		if !sc.Next() {
-			return page, sc.Err()
+		if sc == nil {
+			sc = v.Targets.ScanPrefix(key, from, to, false).WithContext(ctx)
+			if !sc.Next() {
+				return page, sc.Err()
+			}
 		}
 		id, _, err := codec.DecodeID(sc.Key()[len(key):])
 		if err != nil {
@@ -106,6 +110,7 @@ func (s *Queries) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount
 			}
 			if total == 0 { // all of it is out
 				from = lsm.PrefixEnd(l.Prefix)
+				sc = nil
 				continue
 			}
 		}
@@ -117,14 +122,50 @@ func (s *Queries) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount
 		if err != nil {
 			return page, err
 		}
-		c, err := l.count(ctx)
+		c, ok, more, err := l.countShort(sc)
 		if err != nil {
 			return page, err
 		}
+		if !ok {
+			from = lsm.PrefixEnd(l.Prefix)
+			sc = nil
+			c, err = l.count(ctx)
+			if err != nil {
+				return page, err
+			}
+		}
 		page.Items = append(page.Items, SourceCount{source, c.Links, c.DIDs})
-		from = lsm.PrefixEnd(l.Prefix)
 		after = id
+		if ok && !more {
+			return page, nil
+		}
 	}
+}
+
+// shortScan is the longest list that Sources counts while it scans for the next one: its look-ups cost as much.
+const shortScan = 64
+
+// countShort counts a list whose first link the scan is at, and moves the scan to the first link behind the list, if there
+// are more. ok is false where the list is long, or has links that are out.
+func (l List) countShort(sc *lsm.MergingIterator) (c PairCount, ok, more bool, err error) {
+	if l.horizon > 0 {
+		return c, false, false, nil
+	}
+	accounts := make([]uint64, 0, shortScan)
+	for more = true; more && bytes.HasPrefix(sc.Key(), l.Prefix); more = sc.Next() {
+		if len(accounts) == shortScan {
+			return c, false, false, nil
+		}
+		p, err := l.Position(sc)
+		if err != nil {
+			return c, false, false, err
+		}
+		accounts = append(accounts, p.AccountID)
+	}
+	c.Links = int64(len(accounts))
+	slices.Sort(accounts)
+	c.DIDs = int64(len(slices.Compact(accounts)))
+	return c, true, more, sc.Err()
 }
 
 // recordsAt names the records of links.
