@@ -106,15 +106,15 @@ func sharedResponses() object {
 	}
 	retry := seconds("Seconds to wait before the next request.")
 	return object{
-		"RateLimited": failed("`RateLimitExceeded`: this client address has made too many requests (only where the operator has "+
-			"set a limit). Streams: `TooManySubscribers`, `TooManyFilters`.", object{
+		"RateLimited": failed("`RateLimitExceeded`: this client address has made too many requests (only where the "+
+			"operator has set a limit). Streams: `TooManySubscribers`, `TooManyFilters`.", object{
 			"Retry-After":         retry,
 			"RateLimit-Limit":     seconds("Requests a minute."),
 			"RateLimit-Remaining": seconds("Requests left."),
 			"RateLimit-Reset":     seconds("Seconds until all requests are back."),
 		}),
-		"Unavailable": failed("`Timeout`: the query took longer than 10 seconds. `Busy`: too many requests wait. `NotReady`: the "+
-			"index is being opened.", object{"Retry-After": retry}),
+		"Unavailable": failed("`Timeout`: the query took longer than 10 seconds. `Busy`: too many requests wait. "+
+			"`NotReady`: the index is being opened.", object{"Retry-After": retry}),
 		"Internal": failed("`InternalServerError`: a fault of this server; its log has the error.", nil),
 	}
 }

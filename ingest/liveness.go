@@ -14,7 +14,7 @@ type liveness struct {
 	conn       atomic.Pointer[upstream.Live] // the stream that is read; nil: none
 	aliveAt    atomic.Int64                  // when the newest event or other sign of life came, by our clock
 	pongAt     atomic.Int64                  // when the newest answered ping was sent
-	completeAt atomic.Int64                  // all events that the upstream had at this time have come, by our clock; 0: unknown
+	completeAt atomic.Int64                  // all events that the upstream had then have come, by our clock; 0: unknown
 	followedUS atomic.Int64                  // completeAt by the upstream's clock; 0: unknown
 	clockUS    atomic.Int64                  // the upstream's clock minus ours, from times of events; noClock: unknown
 	checked    atomic.Bool                   // no event is missing before the stream's start, or the gap is recorded

@@ -218,8 +218,9 @@ func goCode(def *lexicons.Def, origin string, q *question) string {
 			")\nif err != nil {\nlog.Fatal(err)\n}\ndefer res.Body.Close()\nlines := bufio.NewScanner(res.Body)\nfor " +
 			"lines.Scan() {\nfmt.Println(lines.Text())\n}\nlog.Fatal(lines.Err())\n}\n")
 	case def.Output.Schema == nil:
-		b.WriteString("package main\n\nimport (\n\"io\"\n\"log\"\n\"net/http\"\n\"os\"\n)\n\nfunc main() {\nres, err := http.Get(" +
-			strconv.Quote(address(def, origin, q)) + ")\nif err != nil {\nlog.Fatal(err)\n}\ndefer res.Body.Close()\n" +
+		b.WriteString("package main\n\nimport (\n\"io\"\n\"log\"\n\"net/http\"\n\"os\"\n)\n\nfunc main() {\nres, err := " +
+			"http.Get(" + strconv.Quote(address(def, origin, q)) +
+			")\nif err != nil {\nlog.Fatal(err)\n}\ndefer res.Body.Close()\n" +
 			"if res.StatusCode != http.StatusOK {\nlog.Fatal(res.Status)\n}\n" +
 			"if _, err := io.Copy(os.Stdout, res.Body); err != nil {\nlog.Fatal(err)\n}\n}\n")
 	default:

@@ -97,7 +97,8 @@ func (p *statusPage) headline() (headline, lead string) {
 	bad := func(fact fact) bool { return fact.Bad }
 	switch {
 	case !p.Ready:
-		return "Shutting down", humanize.Capital(p.Reason) + ". Counts and lists answer from the data in the index until the end."
+		return "Shutting down", humanize.Capital(p.Reason) + ". Counts and lists answer from the data in the index " +
+			"until the end."
 	case p.Status.Index.Failed != "":
 		return "Not up to date", "Writing has stopped. Counts and lists answer from the data in the index."
 	case p.Status.Index.Paused != "":

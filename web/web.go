@@ -186,7 +186,7 @@ func (s *Server) draw(w http.ResponseWriter, r *http.Request) {
 		if v == nil {
 			return
 		}
-		if v == http.ErrAbortHandler {
+		if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 			panic(v)
 		}
 		// The page is sent only when it is complete: nothing has been sent yet.

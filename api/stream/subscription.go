@@ -113,7 +113,7 @@ func (s *Subscription) Next(ctx context.Context, wait time.Duration) ([]*Event, 
 			}
 		} else {
 			events, err = s.nextFromTail(ctx, view, timeout.C)
-			if err == errChanged {
+			if errors.Is(err, errChanged) {
 				continue
 			}
 		}

@@ -77,7 +77,7 @@ type StatusSpace struct {
 	Reserve  int64         `json:"reserve_bytes"` // that stay free: below it, indexing pauses
 	Growth   *int64        `json:"bytes_per_day"`
 	Measured int64         `json:"measured_seconds"` // the time that Growth is measured over, a day at most
-	FullAt   *time.Time    `json:"full_at"`          // free space is down to the reserve; whole seconds; null too if it is more than ten years away
+	FullAt   *time.Time    `json:"full_at"`          // free space is down to the reserve; null: not within ten years
 }
 
 // StatusLevel is the segments of one level.

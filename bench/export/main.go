@@ -19,8 +19,8 @@ import (
 	"weft.dev/weft/db/inspect"
 )
 
-const description = `Fills a data directory with simulated events, one account for every 20 links, builds cmd/weft and runs
-its export in each way. Memory is the peak of the resident set of that process.
+const description = `Fills a data directory with simulated events, one account for every 20 links, builds cmd/weft and
+runs its export in each way. Memory is the peak of the resident set of that process.
 
   go run ./bench/export                                   a million links: half a minute
   go run ./bench/export --bodies                          with what records hold

@@ -42,18 +42,18 @@ type options struct {
 
 const description = `Fills a store with synthetic likes, serves it on loopback and asks, one part after the other:
 
-  questions  what apps ask most, of a server in a process of its own: answers a second, the time of 99 % of them, and the
-             processor time of the server an answer
+  questions  what apps ask most, of a server in a process of its own: answers a second, the time of 99 % of them, and
+             the processor time of the server an answer
   counts     as many as it answers, of random targets, over kept connections
   under load counts and lists of 100 at a rate, and 300 counts in a call at a twentieth of it, while events are ingested
              at that rate
   account    pages of the links to an account, and their number by source
-  live       subscribers with different filters, at that rate of events: from before the commit to the frame, the processor time
-             of the whole process, and the memory of an idle one
+  live       subscribers with different filters, at that rate of events: from before the commit to the frame, the
+             processor time of the whole process, and the memory of an idle one
   replay     of the log to one subscriber, over server-sent events and over a WebSocket
 
-Server and clients share the cores, and but for the questions the process, so that a server alone does better. Run it on a machine that does
-nothing else; the load is printed with the figures.
+Server and clients share the cores, and but for the questions the process, so that a server alone does better. Run it
+on a machine that does nothing else; the load is printed with the figures.
 
   go run ./bench/http
   go run ./bench/http --links 10000000`
@@ -85,7 +85,8 @@ func runCommand(ctx context.Context) error {
 			&cli.IntFlag{Name: "subscribers", Usage: "of the live stream", Value: 1000, Destination: &o.Subscribers},
 			&cli.IntFlag{Name: "replay", Usage: "events of the log to replay, at most", Value: 1_000_000,
 				Destination: &o.Replay},
-			&cli.StringFlag{Name: "only", Usage: "ask only the questions with this `TEXT` in their names, and measure nothing else",
+			&cli.StringFlag{Name: "only", Usage: "ask only the questions with this `TEXT` in their names, and measure " +
+				"nothing else",
 				Destination: &o.Only},
 			&cli.StringFlag{Name: "profile", Usage: "write a CPU profile of the server of the questions to a `FILE`",
 				Destination: &o.Profile},

@@ -18,8 +18,8 @@ import (
 	"weft.dev/weft/db/replica/config"
 )
 
-const description = `Fills a data directory with simulated events, copies it to a replica, builds cmd/weft and runs its commands on
-the replica. Memory is the peak of the resident set of that process.
+const description = `Fills a data directory with simulated events, copies it to a replica, builds cmd/weft and runs its
+commands on the replica. Memory is the peak of the resident set of that process.
 
   go run ./bench/restore                                       a million links, a replica in a temporary directory
   go run ./bench/restore --config s3.yml                       a replica as this litestream.yml says; it must be empty

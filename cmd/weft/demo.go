@@ -26,8 +26,8 @@ import (
 
 const demoDescription = `
 Starts a small Jetstream server with a synthetic network on loopback, indexes it as serve does, and prints example
-queries. The accounts have handles, such as ` + sim.FirstHandle + `, and the content of records is kept, so that names, previews
-and search work without the internet. The data directory is temporary. Ctrl-C stops it.`
+queries. The accounts have handles, such as ` + sim.FirstHandle + `, and the content of records is kept, so that
+names, previews and search work without the internet. The data directory is temporary. Ctrl-C stops it.`
 
 const (
 	// demoBacklog makes lists of several pages, and is generated and indexed in one or two seconds.

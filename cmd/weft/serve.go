@@ -272,8 +272,8 @@ func followFlags() []cli.Flag {
 	return variables("WEFT_",
 		&cli.StringFlag{
 			Name: "follow",
-			Usage: "serve a read-only copy of another weft's index, updated from the replica in this litestream.yml (`FILE`); a " +
-				"replica can have many followers",
+			Usage: "serve a read-only copy of another weft's index, updated from the replica in this litestream.yml (`FILE`); " +
+				"a replica can have many followers",
 		},
 		&cli.DurationFlag{
 			Name: "follow-every", Value: 250 * time.Millisecond,

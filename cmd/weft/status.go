@@ -19,8 +19,8 @@ import (
 )
 
 const statusDescription = `
-Asks the weft at --url what its index holds, whether it is ready, which gaps are open, and how far its replica is. With --ready it
-asks /readyz alone and prints the answer, as a health check needs it.
+Asks the weft at --url what its index holds, whether it is ready, which gaps are open, and how far its replica is. With
+--ready it asks /readyz alone and prints the answer, as a health check needs it.
 
 Exit code: 0 ready and, without --ready, the replica is not failing, 1 not so or no answer, 2 wrong usage.`
 
