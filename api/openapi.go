@@ -29,8 +29,8 @@ func openAPIDocument(version string) object {
 		"openapi": "3.1.0",
 		"info": object{"title": "weft", "version": version, "license": object{"name": "MIT", "identifier": "MIT"},
 			"summary": "A backlink index for the AT Protocol: who links here, from which kind of record, how many.",
-			"description": "Every answer is public: no request is authenticated. Every failure is an Error. A 429 and a 503 have " +
-				"the header Retry-After.",
+			"description": "Every answer is public: no request is authenticated. Every failure is an Error. A 429 and " +
+				"a 503 have the header Retry-After.",
 			"contact": object{"name": "The operator of this server"}},
 		"servers":    []object{{"url": "/", "description": "The server that this document comes from."}},
 		"security":   []object{}, // none is needed

@@ -102,7 +102,8 @@ func (p *statusPage) headline() (headline, lead string) {
 	case p.Status.Index.Failed != "":
 		return "Not up to date", "Writing has stopped. Counts and lists answer from the data in the index."
 	case p.Status.Index.Paused != "":
-		return "Not up to date", "Indexing is paused for lack of disk space. Counts and lists answer from the data in the index."
+		return "Not up to date", "Indexing is paused for lack of disk space. Counts and lists answer from " +
+			"the data in the index."
 	case f != nil && f.LagSeconds > mostLag:
 		return "Behind the primary", "This server follows the replica of another weft, and shows the state of " +
 			humanize.Seconds(f.LagSeconds) + " ago."

@@ -60,8 +60,8 @@ func (f *Applier) account(e *Event) {
 }
 
 // UnfinishedJob returns the account of an event after which it may have records again, while a job still removes its
-// old ones: new records could not be distinguished from them. The caller finishes the job first, in commits of their own.
-// That costs at most the old records, once.
+// old ones: new records could not be distinguished from them. The caller finishes the job first, in commits of their
+// own. That costs at most the old records, once.
 func (f *Applier) UnfinishedJob(e *Event) (actor uint64, ok bool) {
 	if e.Op != logrow.OpAccount || e.Status == logrow.StatusDeleted || len(f.state.jobs) == 0 {
 		return 0, false

@@ -131,10 +131,11 @@ func shortDuration(d time.Duration) string {
 // search and that a start reads after a crash.
 //
 //   - 1000 frames & 30s: at the network's pace of some 400 events a second, a WAL of 4 to 6 MB, and two checkpoints a
-//     minute. They move as much as at a fixed 16 MiB, in three times as many steps, and each step stops the writer for less.
+//     minute. They move as much as at a fixed 16 MiB, in three times as many steps, and each step stops the writer
+//     for less.
 //   - 20000 frames: in a backfill, whose 30 seconds would be some 200 MB. A million events cost 2 % fewer bytes
-//     written than at 16 MiB, and the same time within the noise; a larger WAL saves no more, and the writer stops while
-//     80 MB are written.
+//     written than at 16 MiB, and the same time within the noise; a larger WAL saves no more, and the writer stops
+//     while 80 MB are written.
 //   - 5m: with few events, a copy of weft.db alone is at most this old.
 func Default() Rule {
 	return Rule{op: ruleAny, args: []Rule{

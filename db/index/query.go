@@ -145,8 +145,8 @@ func (s *Queries) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount
 // shortScan is the longest list that Sources counts while it scans for the next one: its look-ups cost as much.
 const shortScan = 64
 
-// countShort counts a list whose first link the scan is at, and moves the scan to the first link behind the list, if there
-// are more. ok is false where the list is long, or has links that are out.
+// countShort counts a list whose first link the scan is at, and moves the scan to the first link behind the list, if
+// there are more. ok is false where the list is long, or has links that are out.
 func (l List) countShort(sc *lsm.MergingIterator) (c PairCount, ok, more bool, err error) {
 	if l.horizon > 0 {
 		return c, false, false, nil

@@ -46,8 +46,8 @@ func EmptySnapshot() *Snapshot {
 	}
 }
 
-// kindCacheSize bounds each half of the cache of the ids of collections and sources. Apps ask for some dozens. A path has
-// up to 512 bytes, so that the cache takes at most 5 MB.
+// kindCacheSize bounds each half of the cache of the ids of collections and sources. Apps ask for some dozens. A path
+// has up to 512 bytes, so that the cache takes at most 5 MB.
 const kindCacheSize = 4096
 
 // ID looks a name up.
@@ -60,8 +60,8 @@ func (v *Snapshot) ID(name []byte) (id uint64, ok bool, err error) {
 	return id, err == nil, err
 }
 
-// kindID looks a collection or a source up, through a cache: almost every query names the same ones. A name keeps its id,
-// so that the id is right in a snapshot that doesn't have the name yet: it has no links of it either.
+// kindID looks a collection or a source up, through a cache: almost every query names the same ones. A name keeps its
+// id, so that the id is right in a snapshot that doesn't have the name yet: it has no links of it either.
 func (v *Snapshot) kindID(name []byte) (id uint64, ok bool, err error) {
 	if v.kinds == nil {
 		return v.ID(name)

@@ -69,8 +69,8 @@ func (s *Queries) Timeline(ctx context.Context, q TimelineQuery) (Timeline, erro
 	return t, nil
 }
 
-// countSpans counts a list's links by spans, as far as the time of the last link. Newest links come first, so that a span's
-// are those below its begin less those below its end, which is where the next one begins.
+// countSpans counts a list's links by spans, as far as the time of the last link. Newest links come first, so that a
+// span's are those below its begin less those below its end, which is where the next one begins.
 func countSpans(ctx context.Context, t Timeline, out *TimelineList, l List, q TimelineQuery, to int64) error {
 	begin, err := l.below(l.within(max(t.FromUS, q.Since), 0).to)
 	if err != nil {

@@ -38,9 +38,9 @@ func (h *Horizons) Newest() uint64 {
 	return h.newest
 }
 
-// Row is a row of the table retention: rules, the log's clock when they moved the horizons last, and the horizon of what
-// they keep as long as the budget allows, both in microseconds since 1970. The rows of all rules that an index ever had
-// stay, so that no horizon goes back when rules change.
+// Row is a row of the table retention: rules, the log's clock when they moved the horizons last, and the horizon of
+// what they keep as long as the budget allows, both in microseconds since 1970. The rows of all rules that an index
+// ever had stay, so that no horizon goes back when rules change.
 type Row struct {
 	Rules   string
 	ClockUS int64 `db:"clock_us"`

@@ -11,8 +11,8 @@ import (
 )
 
 // Each log row, each link row and each name has a checksum that includes its id. Each commit stores the sum of the
-// checksums of all rows so far, modulo 2^64. So weft can verify the rows between any two places with a stored sum. It is
-// a sum and not a hash of hashes, because the parts of a sum can be computed in any order, and because a replay
+// checksums of all rows so far, modulo 2^64. So weft can verify the rows between any two places with a stored sum. It
+// is a sum and not a hash of hashes, because the parts of a sum can be computed in any order, and because a replay
 // continues from the sum that a segment stores without reading the rows that the segment covers.
 
 // Checksums are the sums of the checksums of the log and of the names up to a log row.

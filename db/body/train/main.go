@@ -1,7 +1,7 @@
 // Command train builds a dictionary for db/body and measures the effect of dictionaries.
 //
-//	go run ./db/body/train                            measure sizes and levels on records that the dictionary was not trained on
-//	go run ./db/body/train -id 32770 -o 32770.zdict   build a dictionary from all records
+//	go run ./db/body/train                           measure sizes and levels on records beside the training set
+//	go run ./db/body/train -id 32770 -o 32770.zdict  build a dictionary from all records
 //
 // A released dictionary never changes, because stored frames need it. A new one gets the next number and is added to
 // dictionaries in body.go.
