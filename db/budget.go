@@ -108,6 +108,13 @@ func (s *Index) used() (bytes int64, err error) {
 	return bytes, nil
 }
 
+// forgetUse has the files added up again at the next look.
+func (s *Index) forgetUse() {
+	s.use.mu.Lock()
+	defer s.use.mu.Unlock()
+	s.use.at = time.Time{}
+}
+
 // filesBytes adds up the files of a directory and of the directories below it. It leaves out files that vanish
 // meanwhile.
 func filesBytes(dir string) (bytes int64, err error) {

@@ -52,6 +52,7 @@ func (s *Index) fits() bool { return s.cfg.Keep.Fits() && !s.room.cannotFit.Load
 // missingForFit returns how many bytes compactions have to give back, so that the largest one has room beside the
 // reserve; 0 or less: none. The caller holds mu.
 func (s *Store) missingForFit() int64 {
+	s.forgetUse() // a horizon never goes back: files that have gone since the last look, of a compaction, must not move it
 	s.lookAtDisk()
 	r := &s.room
 	if r.total.Load() == 0 {

@@ -171,3 +171,28 @@ func TestFitCannot(t *testing.T) {
 	f.batch(400)
 	f.compare(100)
 }
+
+// TestFitLooksAnew: files that have gone since the last look at the budget move no horizon.
+func TestFitLooksAnew(t *testing.T) {
+	t.Parallel()
+	f := newFitting(t, 2<<20)
+	f.batch(400)
+	f.clock.Add(3) // longer than the size of the files is believed
+	other := filepath.Join(f.cfg.Dir, "other")
+	if err := os.WriteFile(other, make([]byte, 3<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.apply(f.like(1, "https://example.com/"))
+	if sp := must(f.s.Space(t.Context())); sp.Free-sp.Reserve > sp.Budget*9/64 {
+		t.Fatalf("%+v: there is room", sp)
+	}
+	if err := os.Remove(other); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.s.PruneTick(); err != nil {
+		t.Fatal(err)
+	}
+	if us := f.s.FitUS(); us != f.fitUS {
+		t.Errorf("the horizon has moved from %d to %d", f.fitUS, us)
+	}
+}

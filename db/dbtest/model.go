@@ -183,7 +183,12 @@ func (m *Model) Purge(keep func(did string, source db.Source, target string) boo
 
 // Keep moves the horizons to where rules put them when the log's clock is at a time, and removes what is out then.
 func (m *Model) Keep(rules map[string]time.Duration, clockUS int64) {
-	m.kept = append(m.kept, kept{rules, clockUS, m.FitUS})
+	if n := len(m.kept) - 1; n >= 0 && maps.Equal(m.kept[n].rules, rules) { // what moved no horizon back is enough
+		clockUS = max(clockUS, m.kept[n].clockUS)
+		m.kept[n] = kept{rules, clockUS, max(m.FitUS, m.kept[n].fitUS)}
+	} else {
+		m.kept = append(m.kept, kept{rules, clockUS, m.FitUS})
+	}
 	m.horizons = map[db.Source]uint64{}
 	for _, a := range m.accounts {
 		for key, r := range a.records {
