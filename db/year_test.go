@@ -53,7 +53,7 @@ func TestYear(t *testing.T) {
 	t.Logf("%d days, %d events in %s: %v; files at the end of a day %d to %d kB once level; "+
 		"links of rules with fit are kept for %.1f to %.1f days", days, y.seq, time.Since(began).Round(time.Second), y.did,
 		y.least>>10, y.most>>10, y.shortest.Hours()/24, y.longest.Hours()/24)
-	if y.did["move of fit"] == 0 || y.did["kill"] == 0 || y.did["restart"] == 0 || y.did["rules"] == 0 {
+	if days == 365 && (y.did["move of fit"] == 0 || y.did["kill"] == 0 || y.did["restart"] == 0 || y.did["rules"] == 0) {
 		t.Errorf("the year had only %v", y.did)
 	}
 }
