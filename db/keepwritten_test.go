@@ -20,7 +20,7 @@ func TestKeepWritten(t *testing.T) {
 		t.Helper()
 		k := newKeeping(t, db.Config{SealBytes: 128 << 10, CacheBytes: 1 << 20, ReplayWindow: time.Hour,
 			Checkpoint: must(checkpoint.Parse("100 frames"))}, rules, times)
-		for batch := range 96 / fraction(2) {
+		for batch := range 96 / fraction(4) {
 			k.clock.Add(3600)
 			var events []apply.Event
 			for i := range 1000 {

@@ -20,7 +20,7 @@ import (
 func TestYear(t *testing.T) {
 	notShort(t)
 	t.Parallel()
-	days := 365 / fraction(40)
+	days := 365 / fraction(60)
 	rate, sealBytes, files := 250, 192<<10, int64(480<<10)
 	switch {
 	case *soak > 0:
