@@ -219,6 +219,10 @@ func TestKeepLate(t *testing.T) {
 // back.
 func TestKeepRules(t *testing.T) {
 	t.Parallel()
+	first := newKeeping(t, db.Config{}, "*=2h", map[string]time.Duration{"*": 2 * time.Hour})
+	if text := first.log.String(); !strings.Contains(text, "msg=retention links_from=* keep=2h") {
+		t.Errorf("the log of a new index doesn't have the rule: %s", text)
+	}
 	k := newKeeping(t, db.Config{}, "", nil)
 	k.apply(k.like(1, "https://example.com/"))
 	k.after(3 * time.Hour)

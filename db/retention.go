@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"fmt"
 	"time"
+
+	"weft.dev/weft/db/keep"
 )
 
 // beginRetention moves the horizons to the log's clock by the rules of this start, and says in the log what is kept.
@@ -17,7 +19,13 @@ func (s *Store) beginRetention(ctx context.Context) error {
 	if err := s.moveHorizons(ctx); err != nil {
 		return err
 	}
-	for _, st := range s.core.Snapshot().Horizons.Status() {
+	list := s.core.Snapshot().Horizons.Status()
+	if list == nil { // no event has come yet
+		for _, rule := range s.cfg.Keep.List() {
+			list = append(list, keep.Status{Rule: rule})
+		}
+	}
+	for _, st := range list {
 		args := []any{"links_from", st.Pattern, "keep", st.KeepText()}
 		if st.HorizonUS > 0 {
 			args = append(args, "since", time.UnixMicro(st.HorizonUS).UTC().Format(time.RFC3339))
