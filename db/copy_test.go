@@ -173,7 +173,7 @@ func TestCopyEqualsModel(t *testing.T) {
 			}
 			of := db.FollowerConfig{Dir: dir, Owned: true}
 			f := follow(t, of)
-			for step := range 40 / fraction(1) {
+			for step := range 40 / fraction(2) {
 				for range h.r.IntN(60) {
 					events := h.next()
 					for _, e := range events {

@@ -60,7 +60,7 @@ func TestFollowerEqualsModel(t *testing.T) {
 			t.Error("no follower was ever left behind by the log")
 		}
 	})
-	for seed := range seeds(6) {
+	for seed := range seeds(12) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			h := newHistory(seed + 100)

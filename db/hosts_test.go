@@ -45,7 +45,7 @@ func TestSeveralHosts(t *testing.T) {
 			s := openWith(t, cfg)
 			defer func() { _ = s.Close() }()
 			at, host := map[string]int{}, "a" // how far each host was followed
-			for step := range 80 / fraction(1) {
+			for step := range 80 / fraction(2) {
 				for range h.r.IntN(30) {
 					events := h.next()
 					sent = append(sent, events...)
@@ -140,7 +140,7 @@ func TestHostsLose(t *testing.T) {
 			}
 			at := map[string]int{}
 			late := 0
-			for step := range 120 / fraction(1) {
+			for step := range 120 / fraction(2) {
 				for range h.r.IntN(30) {
 					for _, e := range h.next() {
 						lose(e)

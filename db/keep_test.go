@@ -89,7 +89,7 @@ func TestKeepEqualsModel(t *testing.T) {
 				s = openWith(t, cfg)
 				keep()
 			}
-			for step := range 60 / fraction(1) {
+			for step := range 60 / fraction(2) {
 				var batch []apply.Event
 				if h.recent && len(sent) > 0 && h.r.IntN(4) == 0 {
 					batch = append(batch, sent[h.r.IntN(len(sent)):]...)

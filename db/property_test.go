@@ -203,14 +203,14 @@ func fraction(of int) int {
 	return of
 }
 
-// seeds returns how many seeds a test runs: a quarter of n by default, because go test ./... must stay under five
+// seeds returns how many seeds a test runs: a sixth of n by default, because go test ./... must stay under five
 // minutes on two cores; of these at most two with -short, as the race detector runs them; all of them with -thorough,
 // and more in a soak.
 func seeds(n int) uint64 {
 	if *thorough || *soak > 0 {
 		return uint64(n + *soak)
 	}
-	n = (n + 3) / 4
+	n = (n + 5) / 6
 	if testing.Short() {
 		n = min(n, 2)
 	}
@@ -267,7 +267,7 @@ func TestStoreEqualsModel(t *testing.T) {
 			var sent []apply.Event
 			s := openWith(t, cfg)
 			defer func() { _ = s.Close() }()
-			for step := range 60 / fraction(1) {
+			for step := range 60 / fraction(2) {
 				var batch []apply.Event
 				if len(sent) > 0 && h.r.IntN(4) == 0 {
 					batch = append(batch, sent[h.r.IntN(len(sent)):]...) // a rewind: these come again

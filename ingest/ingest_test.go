@@ -382,7 +382,7 @@ func TestReplayedTwice(t *testing.T) {
 				cfg.Store, cfg.Rewind = replayAll{store}, ^uint64(0) // all events arrive again
 				stopAt = r.Uint64N(tip)
 			}
-			if stopAt >= tip || starts == 6 {
+			if stopAt >= tip || starts == 4 {
 				stopAt, done = tip, true
 			}
 			f := follow(t, cfg)

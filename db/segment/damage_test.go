@@ -3,6 +3,7 @@ package segment
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -13,6 +14,9 @@ import (
 	"weft.dev/weft/db/distinct"
 	"weft.dev/weft/db/lsm"
 )
+
+// thorough runs the tests that take longest at their full sizes.
+var thorough = flag.Bool("thorough", false, "run every test at its full size")
 
 // content is a segment's runs as maps.
 type content [3]map[string]string
@@ -117,8 +121,12 @@ func TestDamage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	positions := make([]int, 0, 400)
-	for i := range 100 {
+	header, most := 50, 130
+	if *thorough {
+		header, most = 100, 400
+	}
+	positions := make([]int, 0, most)
+	for i := range header {
 		positions = append(positions, i)
 	}
 	r := rand.New(rand.NewPCG(2, 2))
