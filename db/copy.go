@@ -194,8 +194,11 @@ func (c *Copy) prepare(pageSize int) (size int, pages uint32, err error) {
 		}
 	}
 	var mode string
-	if err := c.db.QueryRow("PRAGMA journal_mode = WAL").Scan(&mode); err != nil || mode != "wal" {
-		return 0, 0, fmt.Errorf("the journal mode is %q instead of WAL: %w", mode, err)
+	if err := c.db.QueryRow("PRAGMA journal_mode = WAL").Scan(&mode); err != nil {
+		return 0, 0, fmt.Errorf("set the journal mode WAL: %w", err)
+	}
+	if mode != "wal" {
+		return 0, 0, fmt.Errorf("SQLite keeps the journal mode %q instead of WAL", mode)
 	}
 	err = c.db.QueryRow("SELECT * FROM pragma_page_size, pragma_page_count").Scan(&size, &pages)
 	return size, pages, err

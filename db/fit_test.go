@@ -106,8 +106,8 @@ func TestFit(t *testing.T) {
 	if sp := must(f.s.Space(t.Context())); !sp.FullAt.IsZero() {
 		t.Errorf("%+v: the disk is said to fill up", sp)
 	}
-	follows := must(f.s.CountLinks(t.Context(), "did:plc:222222222222222222222222", db.Source{Collection: "app.bsky.graph.follow",
-		Path: "subject"}))
+	follows := must(f.s.CountLinks(t.Context(), "did:plc:222222222222222222222222",
+		db.Source{Collection: "app.bsky.graph.follow", Path: "subject"}))
 	if follows == 0 {
 		t.Error("links that are kept for ever are gone")
 	}

@@ -138,8 +138,8 @@ func TestCompactInterrupted(t *testing.T) {
 	}
 }
 
-// TestCompactionSlack: a compaction begins only where an eighth of its size is free beyond what it writes: what is left of
-// its file counts as reserve, and without slack the commits beside it would pause indexing.
+// TestCompactionSlack: a compaction begins only where an eighth of its size is free beyond what it writes: what is left
+// of its file counts as reserve, and without slack the commits beside it would pause indexing.
 func TestCompactionSlack(t *testing.T) {
 	t.Parallel()
 	const bytes = 800 << 20

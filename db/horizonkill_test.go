@@ -9,8 +9,8 @@ import (
 	"weft.dev/weft/db"
 )
 
-// TestHorizonKilled kills a store in a step of the horizon, and again as it opens. The horizon afterwards is never older,
-// and the answers are the model's.
+// TestHorizonKilled kills a store in a step of the horizon, and again as it opens. The horizon afterwards is never
+// older, and the answers are the model's.
 func TestHorizonKilled(t *testing.T) {
 	t.Parallel()
 	var armed atomic.Bool

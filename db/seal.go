@@ -241,7 +241,8 @@ func (s *Store) enter(f *index.File, replaced []*index.File, jobs apply.SealedJo
 func insertSegment(tx *sql.Tx, f *index.File) error {
 	res, err := tx.Exec(`INSERT INTO segments (file, level, from_seq, to_seq, links, linking, actors, collections, sources,
 		bytes, checksum, created_us, log_checksum, names_checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		f.File, f.Level, int64(f.FromSeq), int64(f.ToSeq), f.Links, f.Linking, int64(f.Actors), int64(f.Collections), int64(f.Sources), f.Bytes, f.Checksum, f.CreatedUS,
+		f.File, f.Level, int64(f.FromSeq), int64(f.ToSeq), f.Links, f.Linking,
+		int64(f.Actors), int64(f.Collections), int64(f.Sources), f.Bytes, f.Checksum, f.CreatedUS,
 		f.LogChecksum, f.NamesChecksum)
 	if err != nil {
 		return err

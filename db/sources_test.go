@@ -10,8 +10,8 @@ import (
 	"weft.dev/weft/link"
 )
 
-// TestSourcesOfAnyLength: the sources of a target have their counts on pages of any size, whether their lists are short,
-// long or at the limit between them.
+// TestSourcesOfAnyLength: the sources of a target have their counts on pages of any size, whether their lists are
+// short, long or at the limit between them.
 func TestSourcesOfAnyLength(t *testing.T) {
 	t.Parallel()
 	s := open(t, t.TempDir())

@@ -12,8 +12,8 @@ import (
 	"weft.dev/weft/db/export"
 )
 
-// TestYear runs a store for a simulated year under random rules with forever, a time and fit, on a budget that some days
-// of events fill. At random moments the store restarts, is killed at a step, loses a segment, gets other rules or
+// TestYear runs a store for a simulated year under random rules with forever, a time and fit, on a budget that some
+// days of events fill. At random moments the store restarts, is killed at a step, loses a segment, gets other rules or
 // compacts everything. Its files stay within the budget, it is never paused or degraded, no horizon goes back, and it
 // and a follower of its directory equal the model. By default it runs the first days of the year; with -thorough all,
 // and with -soak all at four times the rate.
@@ -104,8 +104,8 @@ func (y *year) compare() {
 	}
 }
 
-// measure holds a day's end against the budget. A move of the horizon relies on a sample of each segment, so that another
-// one may have to follow.
+// measure holds a day's end against the budget. A move of the horizon relies on a sample of each segment, so that
+// another one may have to follow.
 func (y *year) measure(day int) {
 	y.t.Helper()
 	for n := 0; y.left() < 0; n++ {
@@ -135,8 +135,8 @@ func (y *year) measure(day int) {
 	y.most = max(y.most, bytes)
 }
 
-// left returns how many bytes the files leave beside the reserve and the largest compaction, which takes an eighth of the
-// budget, and an eighth more.
+// left returns how many bytes the files leave beside the reserve and the largest compaction, which takes an eighth of
+// the budget, and an eighth more.
 func (y *year) left() int64 {
 	sp := must(y.s.Space(y.t.Context()))
 	return sp.Free - sp.Reserve - sp.Budget*9/64
@@ -177,8 +177,8 @@ func (y *year) restart(lose bool) {
 	y.keep()
 }
 
-// newRules picks other rules: likes, which are most of the links, are kept as long as the budget allows, or for less time
-// than it does.
+// newRules picks other rules: likes, which are most of the links, are kept as long as the budget allows, or for less
+// time than it does.
 func (y *year) newRules() {
 	y.did["rules"]++
 	const day = 24 * time.Hour

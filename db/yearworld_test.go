@@ -50,11 +50,12 @@ type year struct {
 
 var errKilled = errors.New("killed")
 
-// newYear opens a store with a budget that leaves so many bytes for files, beside the reserve and the room of the largest
-// compaction.
+// newYear opens a store with a budget that leaves so many bytes for files, beside the reserve and the room of the
+// largest compaction.
 func newYear(t *testing.T, seed uint64, sealBytes int, files int64) *year {
 	t.Helper()
-	y := &year{t: t, r: rand.New(rand.NewPCG(seed, 9)), replica: t.TempDir(), did: map[string]int{}, horizons: map[string]int64{}}
+	y := &year{t: t, r: rand.New(rand.NewPCG(seed, 9)), replica: t.TempDir(), did: map[string]int{},
+		horizons: map[string]int64{}}
 	y.clock.Store(1_770_000_000)
 	g := &given{}
 	g.total.Store(1 << 40)

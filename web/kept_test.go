@@ -23,8 +23,8 @@ func TestKeptLinks(t *testing.T) {
 		{"one", "*=90d", "all links: 90d, since 2025-11-04 02:00 UTC.",
 			`"retention":[{"links_from":"*","keep":"90d","since":"2025-11-04T02:00:00Z","by_earlier_rules":false}]`},
 		{"three", "app.bsky.graph.*=forever,app.bsky.feed.like=1d,*=fit",
-			"app.bsky.feed.like: 1d, since 2026-02-01 02:00 UTC; app.bsky.graph.*: forever; all other links: as long as the disk " +
-				"budget allows.", `{"links_from":"*","keep":"fit","since":null,"by_earlier_rules":false}]`},
+			"app.bsky.feed.like: 1d, since 2026-02-01 02:00 UTC; app.bsky.graph.*: forever; all other links: as long as the " +
+				"disk budget allows.", `{"links_from":"*","keep":"fit","since":null,"by_earlier_rules":false}]`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

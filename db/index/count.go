@@ -9,8 +9,8 @@ import (
 )
 
 // Counts counts many lists at one moment, in the order of the pairs. It looks each name up once, and reads the lists in
-// the order of their keys, so that neighbours share blocks. Behind each PairsAtOnce lists it calls pause, so that others
-// get a turn; an error of pause ends it. nil: no pauses.
+// the order of their keys, so that neighbours share blocks. Behind each PairsAtOnce lists it calls pause, so that
+// others get a turn; an error of pause ends it. nil: no pauses.
 func (s *Queries) Counts(ctx context.Context, pairs []Pair, pause func() error) ([]PairCount, error) {
 	v := s.core.Acquire()
 	defer s.core.Release(v)

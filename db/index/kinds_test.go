@@ -19,8 +19,8 @@ func withNames(v *Snapshot, names map[string]uint64, sorted []string) *Snapshot 
 	return &next
 }
 
-// TestKindCache: a collection has its id from the snapshot on that names it, also where a query has asked for it before,
-// and the cache holds a bounded number of them.
+// TestKindCache: a collection has its id from the snapshot on that names it, also where a query has asked for it
+// before, and the cache holds a bounded number of them.
 func TestKindCache(t *testing.T) {
 	t.Parallel()
 	v := EmptySnapshot()

@@ -18,7 +18,7 @@ var applyFaults = []fault{
 		"db.TestFolding",
 	},
 	{
-		"what one host has lost is left out when another tells it", "db/apply/record.go",
+		"an event that one host lost is not applied when another host sends it", "db/apply/record.go",
 		"!seen && !window.covers(r.rev, r.TimeUS) {", "true {",
 		"db.TestLateByRecord",
 	},
@@ -33,7 +33,7 @@ var applyFaults = []fault{
 		"db.TestLateByRecord",
 	},
 	{
-		"the window takes the revision told last for the newest", "db/apply/dedup.go",
+		"the dedup window takes the last revision for the newest", "db/apply/dedup.go",
 		"!ok || rev < seen.rev {", "!ok || rev != seen.rev {",
 		"db.TestFolding",
 	},
@@ -150,7 +150,7 @@ var applyFaults = []fault{
 		"db.TestFolding",
 	},
 	{
-		"a row of a resync undoes what another host has told since", "db/apply/resync.go",
+		"a row of a resync undoes a later event of another host", "db/apply/resync.go",
 		"r.superseded[key] = rev", "_ = rev",
 		"db.TestFolding",
 	},

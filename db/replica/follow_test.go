@@ -207,8 +207,8 @@ func TestFollowFaults(t *testing.T) {
 	}
 }
 
-// TestFollowRun: a follow that runs has what its primary writes within seconds, fetches segments beside, and ends when
-// it is told to; another one follows the same replica.
+// TestFollowRun: a running follower has the commits of its primary within seconds, fetches segments meanwhile, and ends
+// with its context. Another one follows the same replica.
 func TestFollowRun(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, config.Config{Type: "file", Path: t.TempDir()}, 12, time.Minute)

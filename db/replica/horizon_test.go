@@ -25,8 +25,9 @@ func TestRestoreKeepsHorizon(t *testing.T) {
 	times := map[string]time.Duration{"*": 3 * time.Hour}
 	w := newWorld(t, fileConfig(t), 1, 0)
 	const begin = 1_760_000_000_000_000
-	cfg := db.Config{Dir: w.dir, SealBytes: 4 << 10, CacheBytes: 1 << 16, Checkpoint: off(t), Keep: rules, Failpoint: w.step,
-		Now: func() time.Time { return time.UnixMicro(begin + hours*3_600_000_000) }}
+	cfg := db.Config{Dir: w.dir, SealBytes: 4 << 10, CacheBytes: 1 << 16, Checkpoint: off(t), Keep: rules,
+		Failpoint: w.step,
+		Now:       func() time.Time { return time.UnixMicro(begin + hours*3_600_000_000) }}
 	reopen := func() {
 		t.Helper()
 		if err := w.store.Close(); err != nil {

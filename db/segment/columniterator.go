@@ -29,8 +29,8 @@ func (c *columns) seek(key []byte) (it columnIterator, exact bool) {
 	return it, exact
 }
 
-// seekOn moves an iterator from seek on, to before the first entry whose key is not below to. from is the key that it was
-// made for, and below to.
+// seekOn moves an iterator from seek on, to before the first entry whose key is not below to. from is the key that it
+// was made for, and below to.
 func (it *columnIterator) seekOn(from, to []byte) {
 	// it.key is what the previous key shares with from. Behind that the previous key is below from, so that it shares
 	// no more with to than from does.

@@ -128,8 +128,8 @@ func compareRest(t *testing.T, it columnIterator, e *entries) {
 	}
 }
 
-// BenchmarkSeek looks keys up in a block of the usual size: links of a list, and of many short lists. It sums up a short
-// list.
+// BenchmarkSeek looks keys up in a block of the usual size: links of a list, and of many short lists. It sums up a
+// short list.
 func BenchmarkSeek(b *testing.B) {
 	_, list := longList(400)
 	var many []entry
