@@ -31,7 +31,11 @@ func (s *Store) Apply(b Batch) (apply.Counts, error) {
 		return apply.Counts{}, err
 	}
 	at := func(f *part, i int) progress { return s.progressAt(&b, f, i) }
-	f, err := s.applyEvents(s.beginBatch(b.Host), b.Events, at)
+	f, err := s.beginBatch(&b)
+	if err != nil {
+		return apply.Counts{}, err
+	}
+	f, err = s.applyEvents(f, b.Events, at)
 	if err != nil {
 		return apply.Counts{}, err
 	}
@@ -64,17 +68,25 @@ func (s *Store) newPart(from apply.Origin) *part {
 	return &part{Applier: apply.New(s.state, s.history, s.core.Snapshot(), from)}
 }
 
-// beginBatch returns the first part of a host's batch.
-func (s *Store) beginBatch(host string) *part {
+// beginBatch returns the first part of a batch.
+func (s *Store) beginBatch(b *Batch) (*part, error) {
 	v := s.core.Snapshot()
-	from := apply.Origin{Host: host, High: v.Upstreams[host].High, ClockUS: s.cfg.Now().UnixMicro()}
-	for other, up := range v.Upstreams {
-		from.OtherHosts = from.OtherHosts || up.High > 0 && other != host || up.Instance > 1
+	up := v.Upstreams[b.Host]
+	from := apply.Origin{Host: b.Host, High: up.High, ClockUS: s.cfg.Now().UnixMicro()}
+	for other, its := range v.Upstreams {
+		from.OtherHosts = from.OtherHosts || its.High > 0 && other != b.Host || its.Instance > 1
+	}
+	if up.Instance <= 1 { // else the numbers of a gap may have been given to other events since
+		var err error
+		from.Gaps, err = s.repeatedGaps(b, up.High)
+		if err != nil {
+			return nil, s.fail(fmt.Errorf("db: read the gaps of %s: %w", b.Host, err))
+		}
 	}
 	f := s.newPart(from)
 	f.ReuseRows(s.rows)
 	f.out = s.newWriting()
-	return f
+	return f, nil
 }
 
 // applyEvents applies events, and commits them in parts if they change much. at returns the upstream's progress before

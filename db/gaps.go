@@ -115,21 +115,58 @@ func (s *Store) writeGaps(tx *sql.Tx, rs *apply.Rows, g *Gap) error {
 	return nil
 }
 
+// repeatedGaps returns the spans of a batch's events that lie in a gap, open or filled. Only a batch of repeats has
+// some: its numbers are not above high.
+func (s *Store) repeatedGaps(b *Batch, high uint64) (gaps []apply.Span, err error) {
+	if len(b.Events) == 0 || b.Events[0].Seq > high || b.Events[0].Seq >= timePosition {
+		return nil, nil
+	}
+	last := min(high, b.Events[len(b.Events)-1].Seq, timePosition-1)
+	rows, err := s.beside.QueryContext(context.Background(),
+		"SELECT from_seq, to_seq FROM gaps WHERE host = ? AND from_seq <= ? AND to_seq >= ?",
+		b.Host, int64(last), int64(b.Events[0].Seq))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var gap apply.Span
+		if err := rows.Scan(&gap.From, &gap.To); err != nil {
+			return nil, err
+		}
+		gaps = append(gaps, gap)
+	}
+	return gaps, rows.Err()
+}
+
+// timePosition is the least position that is a time, in microseconds since 1970, and no sequence number.
+const timePosition = 1_000_000_000_000_000
+
 // TriedGap records the result of an attempt to fill a gap.
 func (s *Store) TriedGap(id int64, filled bool, note string) error {
 	state := GapOpen
 	if filled {
 		state = GapFilled
 	}
-	return s.changeGaps("UPDATE gaps SET state = ?1, note = ?2, tries = tries + 1, tried_us = ?3 WHERE id = ?4 AND state = 'open'",
-		state, note, s.cfg.Now().UnixMicro(), id)
+	return s.changeGaps(func(tx *sql.Tx) error {
+		_, err := tx.Exec(`UPDATE gaps SET state = ?, note = ?, tries = tries + 1, tried_us = ?
+			WHERE id = ? AND state = 'open'`, state, note, s.cfg.Now().UnixMicro(), id)
+		return err
+	})
 }
 
-// ShrinkGap records that a gap is filled up to a position. The rest begins there.
+// ShrinkGap records that a gap is filled up to a position. The rest begins there. The part is a filled gap of its own.
 func (s *Store) ShrinkGap(id int64, from uint64, fromUS int64) error {
-	return s.changeGaps("UPDATE gaps SET from_seq = ?1, from_us = ?2 WHERE id = ?3 AND from_seq < ?1", int64(from),
-		fromUS,
-		id)
+	return s.changeGaps(func(tx *sql.Tx) error {
+		_, err := tx.Exec(`INSERT INTO gaps (host, from_seq, to_seq, from_us, to_us, why, state, found_us, tries, tried_us, note)
+			SELECT host, from_seq, ?1 - 1, from_us, ?2, why, 'filled', found_us, tries + 1, ?4, 'filled as a part'
+			FROM gaps WHERE id = ?3 AND from_seq < ?1`, int64(from), fromUS, id, s.cfg.Now().UnixMicro())
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec("UPDATE gaps SET from_seq = ?1, from_us = ?2 WHERE id = ?3 AND from_seq < ?1", int64(from), fromUS, id)
+		return err
+	})
 }
 
 // retryGaps makes an open gap due at once; the id 0 means all open gaps.
@@ -141,7 +178,10 @@ func (s *Store) RetryGaps(id int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return n, s.changeGaps(retryGaps, id)
+	return n, s.changeGaps(func(tx *sql.Tx) error {
+		_, err := tx.Exec(retryGaps, id)
+		return err
+	})
 }
 
 // countOpenGaps counts the open gaps with an id; the id 0 means all open gaps.
@@ -152,13 +192,23 @@ func (s *Index) countOpenGaps(id int64) (n int64, err error) {
 	return n, nil
 }
 
-func (s *Store) changeGaps(query string, args ...any) error {
+// changeGaps changes gaps in a transaction.
+func (s *Store) changeGaps(change func(*sql.Tx) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.Failed(); err != nil {
 		return err
 	}
-	if _, err := s.writer.Exec(query, args...); err != nil {
+	tx, err := s.writer.Begin() // without a context: a cancel would close the connection
+	if err == nil {
+		err = change(tx)
+		if err == nil {
+			err = tx.Commit()
+		} else {
+			_ = tx.Rollback()
+		}
+	}
+	if err != nil {
 		return s.fail(fmt.Errorf("db: change gaps: %w", err))
 	}
 	return nil

@@ -126,7 +126,7 @@ func (w *weft) endsInOrder(t *testing.T) uint64 {
 // in progress.
 const quietFor = 500 * time.Millisecond
 
-// quiet waits until weft has committed all received events.
+// quiet waits until weft has committed all received events, and no change of an account is in progress.
 func (w *weft) quiet(t *testing.T) {
 	t.Helper()
 	last, since := -1.0, time.Now()
@@ -139,11 +139,15 @@ func (w *weft) quiet(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if queued > 0 || committed != last {
+		jobs, err := metric(w.metrics, "weft_jobs")
+		if err != nil {
+			return err
+		}
+		if queued+jobs > 0 || committed != last {
 			last, since = committed, time.Now()
 		}
 		if time.Since(since) < quietFor {
-			return fmt.Errorf("%v events are committed and %v wait", committed, queued)
+			return fmt.Errorf("%v events are committed, %v wait, and %v jobs are under way", committed, queued, jobs)
 		}
 		return nil
 	}, w.child)

@@ -274,7 +274,8 @@ func compareSetsWith(t *testing.T, store *db.Store, m *dbtest.Model) {
 	}
 }
 
-// TestGapIsFilled: a gap is filled when the archive is repaired, and later events still win.
+// TestGapIsFilled: a gap is filled when the archive is repaired, and later events still win, also where sessions break
+// and the events of the gap come again.
 func TestGapIsFilled(t *testing.T) {
 	t.Parallel()
 	const segment = 1000
@@ -283,7 +284,8 @@ func TestGapIsFilled(t *testing.T) {
 		hurt    func(*sim.Server)
 		heal    func(*sim.Server)
 		cfg     sim.ServerConfig
-		records int // FillRecords
+		records int  // FillRecords
+		breaks  bool // sessions break before, while and after the gap is filled
 	}{
 		{name: "a block that was broken", hurt: func(s *sim.Server) { s.CorruptBlock(1, 0) }, heal: (*sim.Server).HealBlocks,
 			cfg: sim.ServerConfig{Backlog: 4 * segment}},
@@ -291,6 +293,12 @@ func TestGapIsFilled(t *testing.T) {
 			cfg:  sim.ServerConfig{Backlog: segment, Lookback: 3 * segment / 2}, // after the archive's end
 			hurt: func(s *sim.Server) { s.Emit(3 * segment); s.FailArchive(1<<30, 403) },
 			heal: func(s *sim.Server) { s.FailArchive(0, 0) }},
+		{name: "the archive was closed, and sessions break", breaks: true,
+			cfg:  sim.ServerConfig{Backlog: segment, Lookback: 3 * segment / 2},
+			hurt: func(s *sim.Server) { s.Emit(3 * segment); s.FailArchive(1<<30, 403) },
+			heal: func(s *sim.Server) { s.FailArchive(0, 0) }},
+		{name: "in parts, and sessions break", breaks: true, hurt: func(s *sim.Server) { s.CorruptBlock(1, 0) },
+			heal: (*sim.Server).HealBlocks, cfg: sim.ServerConfig{Backlog: 4 * segment}, records: 150},
 		{name: "in parts", hurt: func(s *sim.Server) { s.CorruptBlock(1, 0) }, heal: (*sim.Server).HealBlocks,
 			cfg: sim.ServerConfig{Backlog: 4 * segment}, records: 150},
 	} {
@@ -320,17 +328,26 @@ func TestGapIsFilled(t *testing.T) {
 				gaps, err = store.Gaps(t.Context())
 				return err == nil && len(gaps) == 1 && gaps[0].Tries > 0 && gaps[0].Note != ""
 			})
+			drop := func() {
+				if tc.breaks {
+					server.DropAll()
+				}
+			}
+			drop()
 			tc.heal(server)
+			drop()
 			if _, err := store.RetryGaps(0); err != nil {
 				t.Fatal(err)
 			}
 			until(t, "the gap is filled", func() bool {
 				if store.Cursor(server.URL()) >= server.Tip() { // more than a busy machine keeps up with would never end
 					server.Emit(10)
+					drop()
 				}
 				gaps, err := store.Gaps(t.Context())
 				return err == nil && len(gaps) == 0
 			})
+			drop()
 			server.Emit(62 * 10) // earlier resyncs end: they repair records that a gap had hidden
 			untilCaughtUp(t, store, server)
 			f.stop()

@@ -78,7 +78,7 @@ func openStore(t *testing.T, dir string) *db.Store {
 // follower is a running Ingest.
 type follower struct {
 	*ingest.Ingest
-	stop func() // stops it, and waits for the commit of all events
+	stop func() // stops it, and waits for the commit of all events and for the steps of changes of status
 }
 
 func follow(t *testing.T, cfg ingest.Config) *follower {
@@ -101,6 +101,14 @@ func follow(t *testing.T, cfg ingest.Config) *follower {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
+		}
+		if store, ok := cfg.Store.(interface {
+			Stats(context.Context) (db.Stats, error)
+		}); ok {
+			until(t, "all changes of status are done", func() bool {
+				st, err := store.Stats(context.Background())
+				return err != nil || st.Jobs == 0 // a test that failed has closed it
+			})
 		}
 	}}
 	t.Cleanup(f.stop)

@@ -43,7 +43,11 @@ func (f *Applier) account(e *Event) {
 		f.d.fail(fmt.Errorf("account %d becomes active while its records are being deleted", actor))
 		return
 	}
-	f.rows.Status = append(f.rows.Status, logrow.StatusRow{Actor: actor, Status: e.Status, SinceUS: f.maxUS})
+	since := f.maxUS
+	if f.mayRepeat(e) { // another host may have lost it: its later changes, which come next, are newer
+		since = min(e.TimeUS, f.maxUS)
+	}
+	f.rows.Status = append(f.rows.Status, logrow.StatusRow{Actor: actor, Status: e.Status, SinceUS: since})
 	status := uint8(old)<<4 | uint8(e.Status)
 	if !underWay && !f.reserveAtOnce(actor) {
 		status |= jobFlag

@@ -47,9 +47,16 @@ type Origin struct {
 	Host       string // the upstream of the events
 	High       uint64 // events up to here may be repeats
 	OtherHosts bool   // other hosts were followed before: any event may be a repeat
+	Gaps       []Span // the host's gaps: events there are the filler's, also when the host sends them again
 	Fill       bool   // the events are old, each is the last of its record, and the newest time of any event stays
 	TimeUS     int64  // time of log rows before the first event, in microseconds since 1970
 	ClockUS    int64  // our clock, by which an event's time may be implausible; 0: every time is plausible
+}
+
+// Span is a span of an upstream's numbers.
+type Span struct {
+	From uint64 // inclusive
+	To   uint64 // inclusive
 }
 
 // New returns an applier of the changes after a snapshot. h is nil for a replay.
@@ -180,6 +187,10 @@ func (f *Applier) dispatch(e *Event) {
 		f.stats.Invalid++
 		return
 	}
+	if f.isOfGap(e) {
+		f.stats.Stale++
+		return
+	}
 	switch e.Op {
 	case logrow.OpCreate, logrow.OpUpdate, logrow.OpDelete:
 		f.record(e)
@@ -199,6 +210,22 @@ func (f *Applier) dispatch(e *Event) {
 // mayRepeat reports whether an event may have been applied before.
 func (f *Applier) mayRepeat(e *Event) bool {
 	return !f.from.Fill && (f.from.OtherHosts || e.Seq <= f.high)
+}
+
+// isOfGap reports whether an event comes again that lies in a gap. It was not applied in its turn: later events of its
+// account were, and an event that changes nothing leaves no trace. So what it changes now could be undone by none of
+// them: a change of status, for example, is newer than a later one that the index took for no change. The filler knows
+// all events after the gap.
+func (f *Applier) isOfGap(e *Event) bool {
+	if e.Seq > f.high {
+		return false
+	}
+	for _, gap := range f.from.Gaps {
+		if e.Seq >= gap.From && e.Seq <= gap.To {
+			return true
+		}
+	}
+	return false
 }
 
 // links decodes a record's value.

@@ -53,6 +53,11 @@ var applyFaults = []fault{
 		"db.TestHostsLose",
 	},
 	{
+		"what comes again from a gap is applied", "db/apply/applier.go",
+		"if e.Seq >= gap.From && e.Seq <= gap.To {", "if false {",
+		"db.TestRepeatsOfGap",
+	},
+	{
 		"a late event sets its account back", "db/apply/record.go",
 		"row.OutOfOrder = r.class == classOutOfOrder", "row.OutOfOrder = false",
 		"db.TestFolding",

@@ -42,12 +42,21 @@ func (f *filling) catchUp(ctx context.Context, apply func() error) error {
 // isFollowed reports whether the source is also the upstream of the live stream.
 func (f *filling) isFollowed() bool { return f.cfg.Pipeline.Host() == f.source.URL }
 
-// readToIndex reads events until they reach the position of the index, or until there are none.
+var errPause = errors.New("its live stream pauses before the position of the index")
+
+// readToIndex reads events until they reach the position of the index. The stream of an upstream that weft doesn't
+// follow may end before: its clock may be ahead, and then readToIndex reads until there are none. The stream of the
+// followed upstream has all events up to the position.
 func (f *filling) readToIndex(ctx context.Context, l *upstream.Live) error {
 	for !f.hasReachedIndex() {
 		more, err := f.readLive(ctx, l)
-		if err != nil || !more {
+		switch {
+		case err != nil:
 			return err
+		case !more && f.isFollowed():
+			return errPause
+		case !more:
+			return nil
 		}
 	}
 	return nil
