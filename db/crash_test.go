@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -35,6 +36,8 @@ import (
 const childVariable = "WEFT_DB_TEST_CHILD"
 
 func TestMain(m *testing.M) {
+	// A heap that grows more before it is collected: a sixth of the CPU time of these tests, which bound no memory by it.
+	debug.SetGCPercent(400)
 	text := os.Getenv(childVariable)
 	if text == "" {
 		os.Exit(m.Run())
@@ -408,6 +411,9 @@ func TestKill(t *testing.T) {
 		})
 	}
 	t.Run("jobs", func(t *testing.T) {
+		if !*thorough && *soak == 0 {
+			t.Skip("with -thorough: go test ./... must stay under five minutes on two cores")
+		}
 		t.Parallel()
 		kills.Add(killWorld(t, world{Flap: true, Seed: uint64(*soak), Events: 4000, Batch: 40,
 			Rewind: 100, SealBytes: 6 << 10,

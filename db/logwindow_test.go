@@ -201,7 +201,7 @@ func TestBackfillPrunes(t *testing.T) {
 	}
 	w.s = openWith(t, w.cfg)
 	most := uint64(0)
-	for hour := range 10 * 24 {
+	for hour := range (10 * 24) / fraction(3) {
 		var events []apply.Event
 		for i := range perHour {
 			w.now += 3600 * 1_000_000 / perHour

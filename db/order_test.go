@@ -154,7 +154,7 @@ func TestLongLists(t *testing.T) {
 			defer s.Close()
 			n := 0
 			if err := applyAll(s, events, 200, func() {
-				if n += 200; n%3000 == 0 {
+				if n += 200; n%(3000*fraction(2)) == 0 {
 					if err := modelOf(events[:n]).Compare(t.Context(), s, dbtest.Depth{Page: 400}); err != nil {
 						t.Fatalf("after %d events: %v", n, err)
 					}

@@ -20,6 +20,9 @@ func TestShrink(t *testing.T) {
 	t.Parallel()
 	for _, old := range []bool{false, true} {
 		t.Run(fmt.Sprintf("an older weft's file: %t", old), func(t *testing.T) {
+			if fraction(2) > 1 && !old {
+				t.Skip("with -thorough: go test ./... must stay under five minutes on two cores")
+			}
 			t.Parallel()
 			cfg := db.Config{Dir: t.TempDir(), SealBytes: 64 << 10}
 			if old {

@@ -17,8 +17,17 @@ import (
 // stock enables the tests with other projects' programs.
 var stock = flag.Bool("stock", false, "build Jetstream's server, its network simulator and stock Litestream, as tools/go.mod pins them, and run the tests with them")
 
-// thorough compares every list completely.
-var thorough = flag.Bool("thorough", false, "compare all of every list over HTTP: minutes")
+// thorough compares every list completely, and runs the tests that onlyThorough leaves out.
+var thorough = flag.Bool("thorough", false, "compare all of every list over HTTP, and run all processes: minutes")
+
+// onlyThorough leaves a test out without -thorough, because go test ./... must stay under five minutes on two cores.
+// .ci/run has it.
+func onlyThorough(t *testing.T) {
+	t.Helper()
+	if !*thorough {
+		t.Skip("left out without -thorough")
+	}
+}
 
 // depth returns the depth of a comparison over HTTP. By default only one list in five is compared beyond its counts and
 // links, because go test ./... must stay under five minutes on two cores.

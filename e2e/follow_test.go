@@ -31,6 +31,7 @@ const (
 // TestFollowProcess kills a primary that replicates to an S3 server, and one of its two followers, repeatedly during
 // ingest of a synthetic network. In the end both followers equal the network.
 func TestFollowProcess(t *testing.T) {
+	onlyThorough(t)
 	t.Parallel()
 	needs(t, buildWeft)
 	upstream := serveNetwork(t, sim.ServerConfig{

@@ -42,6 +42,7 @@ func replicaNetwork(t *testing.T) (*sim.Server, *oracle) {
 // TestServeReplicates: weft serve with a litestream.yml in its data directory keeps a replica, has everything in it at
 // its end, restores it on an empty disk, and reports an incomplete replica by its exit code.
 func TestServeReplicates(t *testing.T) {
+	onlyThorough(t)
 	t.Parallel()
 	needs(t, buildWeft)
 	upstream, tr := replicaNetwork(t)

@@ -6,6 +6,8 @@ import (
 	"flag"
 	"log/slog"
 	"math/rand/v2"
+	"os"
+	"runtime/debug"
 	"slices"
 	"testing"
 	"time"
@@ -57,10 +59,17 @@ func serve(t *testing.T, cfg sim.ServerConfig) *sim.Server {
 	return s
 }
 
-// bodies is the mode of record content. It is off with -short, as under the race detector, where compression takes
-// twenty times as long.
+// TestMain lets the heap grow more before it is collected: a tenth of the CPU time of these tests, which bound no
+// memory by it.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400)
+	os.Exit(m.Run())
+}
+
+// bodies is the mode of record content. It is off by default, because compression takes a fifth of the tests' CPU time,
+// and with -short, as under the race detector, where it takes twenty times as long. Another -events keeps it.
 func bodies() db.Bodies {
-	if testing.Short() {
+	if testing.Short() || *events == defaultEvents {
 		return db.BodiesOff
 	}
 	return db.BodiesKeep

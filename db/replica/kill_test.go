@@ -160,6 +160,9 @@ func TestKill(t *testing.T) {
 	t.Parallel()
 	for i, kind := range []string{"file", "s3", "sftp"} {
 		t.Run(kind, func(t *testing.T) {
+			if *rounds == 1 && i > 0 {
+				t.Skip("with -rounds: go test ./... must stay under five minutes on two cores")
+			}
 			t.Parallel()
 			s := newStore(t, kind)
 			cfg := s.cfg

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -28,6 +29,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// A heap that grows more before it is collected: a sixth of the CPU time of these tests, which bound no memory by it.
+	debug.SetGCPercent(400)
 	_ = os.Unsetenv("AWS_CA_BUNDLE")                   // ParseConfig refuses it: the S3 client doesn't start with it
 	if _, err := sqlite.OFDLocking(true); err != nil { // before the first test opens a database
 		fmt.Fprintln(os.Stderr, err)
