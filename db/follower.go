@@ -337,6 +337,9 @@ func (f *Follower) openManifest(rows []index.ManifestRow, v *index.Snapshot) (fi
 		file := open[row.File]
 		if file == nil {
 			file, err = f.core.OpenSegment(row)
+			if errors.Is(err, index.ErrNoFile) { // the writer has removed it since
+				f.waiting = append(f.waiting, row)
+			}
 			if err != nil {
 				break
 			}
@@ -353,6 +356,9 @@ func (f *Follower) openManifest(rows []index.ManifestRow, v *index.Snapshot) (fi
 		if open[file.File] == nil {
 			_ = file.Close()
 		}
+	}
+	if len(f.waiting) > 0 {
+		return nil, nil
 	}
 	return nil, err
 }

@@ -110,6 +110,9 @@ func (c *Core) Held(files []*File) (held []*File) {
 // ErrLost reports whether a segment is not there, or is not what the manifest says.
 var ErrLost = errors.New("the segment is lost")
 
+// ErrNoFile is ErrLost for a segment without a file. A compaction of a writer beside may have removed it.
+var ErrNoFile = fmt.Errorf("%w", ErrLost)
+
 // MendStore says how to repair a damaged weft.db of an index that weft writes.
 const MendStore = "restore it from the replica with weft restore --force --data %s, or start weft serve --replicate " +
 	"with an empty directory, which restores it too; without a replica, re-index into an empty directory"
@@ -149,7 +152,7 @@ func (c *Core) RemoveStrays(rows []ManifestRow) error {
 func (c *Core) OpenSegment(row ManifestRow) (*File, error) {
 	path := filepath.Join(c.Dir, "segments", row.File)
 	missing := fmt.Errorf("segment %s with %d links is missing; restore it from the replica with weft restore "+
-		"--segments --data %s: %w", path, row.Links, c.Dir, ErrLost)
+		"--segments --data %s: %w", path, row.Links, c.Dir, ErrNoFile)
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
