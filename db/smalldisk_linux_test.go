@@ -169,6 +169,7 @@ func TestDiskOfOthers(t *testing.T) {
 	}
 	other := filepath.Join(c.cfg.Dir, "other")
 	for round := range 10 {
+		untilCompacted(t, c.s) // a file that is written when the last byte goes is a fault, and ends writing
 		fillDisk(t, other, []int64{8 << 20, 0}[round%2])
 		c.compare()
 		batch := db.Batch{Host: "h", Events: c.next()}
@@ -177,7 +178,12 @@ func TestDiskOfOthers(t *testing.T) {
 			_, err := c.s.Apply(batch)
 			applied <- err
 		}()
-		pollUntil(t, "indexing is paused", func() bool { return c.s.Paused() != "" })
+		pollUntil(t, "indexing is paused", func() bool {
+			if err := c.s.Failed(); err != nil {
+				t.Fatalf("round %d: %v", round, err)
+			}
+			return c.s.Paused() != ""
+		})
 		n, err := c.s.CountLinks(t.Context(), c.page(0), likes)
 		if err != nil || n != crowdBatch {
 			t.Fatalf("while indexing is paused, a page has %d likes, %v", n, err)
