@@ -186,6 +186,9 @@ func (l *logBuffer) String() string {
 // sealing, merging and pruning. It never shows what is not a prefix of the stream, and never goes back.
 func TestFollowerOfTheKilled(t *testing.T) {
 	notShort(t)
+	if fraction(2) > 1 {
+		t.Skip("with -thorough: go test ./... must stay under five minutes on two cores")
+	}
 	t.Parallel()
 	// With fewer events the stream may end before a step was reached.
 	w := world{Sim: true, Seed: 7, Events: 6000, Batch: 100, Rewind: 250, SealBytes: 20 << 10, Window: 10 * time.Minute}

@@ -17,7 +17,7 @@ func TestFollowerBesideCompactions(t *testing.T) {
 	written := make(chan error, 1)
 	go func() {
 		var err error
-		for n := 0; n < 4000/fraction(8) && err == nil; n++ {
+		for n := 0; n < 4000/fraction(16) && err == nil; n++ {
 			_, err = s.Apply(db.Batch{Host: "h", Events: h.next()})
 		}
 		written <- err
