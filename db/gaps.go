@@ -118,10 +118,10 @@ func (s *Store) writeGaps(tx *sql.Tx, rs *apply.Rows, g *Gap) error {
 // repeatedGaps returns the spans of a batch's events that lie in a gap, open or filled. Only a batch of repeats has
 // some: its numbers are not above high.
 func (s *Store) repeatedGaps(b *Batch, high uint64) (gaps []apply.Span, err error) {
-	if len(b.Events) == 0 || b.Events[0].Seq > high || b.Events[0].Seq >= timePosition {
+	if len(b.Events) == 0 || b.Events[0].Seq > high || b.Events[0].Seq >= MinTimeCursor {
 		return nil, nil
 	}
-	last := min(high, b.Events[len(b.Events)-1].Seq, timePosition-1)
+	last := min(high, b.Events[len(b.Events)-1].Seq, MinTimeCursor-1)
 	rows, err := s.beside.QueryContext(context.Background(),
 		"SELECT from_seq, to_seq FROM gaps WHERE host = ? AND from_seq <= ? AND to_seq >= ?",
 		b.Host, int64(last), int64(b.Events[0].Seq))
@@ -139,9 +139,6 @@ func (s *Store) repeatedGaps(b *Batch, high uint64) (gaps []apply.Span, err erro
 	return gaps, rows.Err()
 }
 
-// timePosition is the least position that is a time, in microseconds since 1970, and no sequence number.
-const timePosition = 1_000_000_000_000_000
-
 // TriedGap records the result of an attempt to fill a gap.
 func (s *Store) TriedGap(id int64, filled bool, note string) error {
 	state := GapOpen
@@ -158,13 +155,15 @@ func (s *Store) TriedGap(id int64, filled bool, note string) error {
 // ShrinkGap records that a gap is filled up to a position. The rest begins there. The part is a filled gap of its own.
 func (s *Store) ShrinkGap(id int64, from uint64, fromUS int64) error {
 	return s.changeGaps(func(tx *sql.Tx) error {
-		_, err := tx.Exec(`INSERT INTO gaps (host, from_seq, to_seq, from_us, to_us, why, state, found_us, tries, tried_us, note)
+		_, err := tx.Exec(`INSERT INTO gaps
+			(host, from_seq, to_seq, from_us, to_us, why, state, found_us, tries, tried_us, note)
 			SELECT host, from_seq, ?1 - 1, from_us, ?2, why, 'filled', found_us, tries + 1, ?4, 'filled as a part'
 			FROM gaps WHERE id = ?3 AND from_seq < ?1`, int64(from), fromUS, id, s.cfg.Now().UnixMicro())
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec("UPDATE gaps SET from_seq = ?1, from_us = ?2 WHERE id = ?3 AND from_seq < ?1", int64(from), fromUS, id)
+		_, err = tx.Exec("UPDATE gaps SET from_seq = ?1, from_us = ?2 WHERE id = ?3 AND from_seq < ?1",
+			int64(from), fromUS, id)
 		return err
 	})
 }

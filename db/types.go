@@ -14,6 +14,10 @@ type (
 	Status = logrow.Status
 )
 
+// MinTimeCursor divides the cursors of Jetstream: smaller cursors are sequence numbers, others are times in
+// microseconds since 1970.
+const MinTimeCursor = index.MinTimeCursor
+
 // Op is the effect of an upstream event on an account or on one of its records.
 const (
 	OpCreate  = logrow.OpCreate  // the record exists, with exactly these links

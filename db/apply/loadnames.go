@@ -12,9 +12,6 @@ import (
 	"weft.dev/weft/db/logrow"
 )
 
-// firstTime divides Jetstream's cursors: from here on they are times in microseconds since 1970.
-const firstTime = 1_000_000_000_000_000
-
 // loadMeta reads the single facts and the upstreams' cursors into a snapshot.
 func (s *State) loadMeta(ctx context.Context, q logrow.Queryer, v *index.Snapshot) error {
 	v.Upstreams = map[string]index.Upstream{}
@@ -45,7 +42,7 @@ func (s *State) loadMeta(ctx context.Context, q logrow.Queryer, v *index.Snapsho
 		return err
 	}
 	for _, h := range hosts {
-		if h.Seq >= firstTime { // a time; one of the future would be the upstream's tip
+		if h.Seq >= index.MinTimeCursor { // a time; one of the future would be the upstream's tip
 			h.Seq = min(h.Seq, uint64(s.config.Now().UnixMicro()))
 		}
 		v.Upstreams[h.Host] = index.Upstream{Kind: h.Kind, Seq: h.Seq, US: h.CursorUS, High: h.High, Instance: h.Instance,

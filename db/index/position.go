@@ -1,5 +1,9 @@
 package index
 
+// MinTimeCursor divides the cursors of Jetstream: smaller cursors are sequence numbers, others are times in
+// microseconds since 1970.
+const MinTimeCursor = 1_000_000_000_000_000
+
 // Upstream is the position in an upstream.
 type Upstream struct {
 	Kind     string

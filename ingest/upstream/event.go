@@ -27,9 +27,8 @@ type Event struct {
 	Status     db.Status
 }
 
-// MinTimeCursor divides the cursors of Jetstream: smaller cursors are sequence numbers, others are times in
-// microseconds since 1970.
-const MinTimeCursor = 1_000_000_000_000_000
+// MinTimeCursor is db.MinTimeCursor.
+const MinTimeCursor = db.MinTimeCursor
 
 var (
 	errUnknownOperation = errors.New("unknown operation")
