@@ -26,6 +26,15 @@ func randomRules(t *testing.T, r *rand.Rand) (keep.Rules, map[string]time.Durati
 			times[pattern] = pick(r, 0, dbtest.Fit, 5*time.Minute, 10*time.Minute, 20*time.Minute, 40*time.Minute)
 		}
 	}
+	rules, err := keep.Parse(rulesText(times))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rules, times
+}
+
+// rulesText returns rules of retention as an operator writes them.
+func rulesText(times map[string]time.Duration) string {
 	var parts []string
 	for pattern, d := range times {
 		text := "forever"
@@ -37,11 +46,7 @@ func randomRules(t *testing.T, r *rand.Rand) (keep.Rules, map[string]time.Durati
 		}
 		parts = append(parts, pattern+"="+text)
 	}
-	rules, err := keep.Parse(strings.Join(parts, ","))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return rules, times
+	return strings.Join(parts, ",")
 }
 
 // TestKeepEqualsModel runs random histories under random rules of retention that change at restarts, with replays,

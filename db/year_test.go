@@ -2,7 +2,6 @@ package db_test
 
 import (
 	"errors"
-	"fmt"
 	"testing"
 	"time"
 
@@ -202,16 +201,5 @@ func (y *year) newRules() {
 // setRules sets the rules of the next start.
 func (y *year) setRules(times map[string]time.Duration) {
 	y.times = times
-	text := ""
-	for pattern, d := range y.times {
-		at := "forever"
-		switch {
-		case d > 0:
-			at = d.String()
-		case d == dbtest.Fit:
-			at = "fit"
-		}
-		text += fmt.Sprintf("%s=%s,", pattern, at)
-	}
-	y.rules = text[:len(text)-1]
+	y.rules = rulesText(times)
 }
