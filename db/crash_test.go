@@ -36,7 +36,7 @@ import (
 const childVariable = "WEFT_DB_TEST_CHILD"
 
 func TestMain(m *testing.M) {
-	// A heap that grows more before it is collected: a sixth of the CPU time of these tests, which bound no memory by it.
+	// The heap may grow more before a collection. That saves a sixth of the CPU time of these tests.
 	debug.SetGCPercent(400)
 	text := os.Getenv(childVariable)
 	if text == "" {

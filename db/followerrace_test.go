@@ -6,8 +6,8 @@ import (
 	"weft.dev/weft/db"
 )
 
-// TestFollowerBesideCompactions: while a writer seals and compacts, followers open its directory again and again. A
-// file that the writer removes under them is none of which they say that it is lost.
+// TestFollowerBesideCompactions: while a writer seals and compacts, followers open its directory again and again. None
+// reports a file as lost that the writer removes meanwhile.
 func TestFollowerBesideCompactions(t *testing.T) {
 	t.Parallel()
 	cfg := db.Config{Dir: t.TempDir(), SealBytes: 2 << 10, CacheBytes: 1 << 16}

@@ -30,7 +30,7 @@ var bounded = map[string]string{
 	"SELECT * FROM pragma_auto_vacuum, pragma_freelist_count, pragma_page_count, pragma_page_size": "a row of the header",
 	"SELECT rules, clock_us, fit_us FROM retention":                                                "it has the rules that the operator gave",
 	`SELECT actor, was, now AS "is", purge, after FROM sealed_jobs`:                                "at a start",
-	"SELECT from_seq, to_seq FROM gaps WHERE host = ? AND from_seq <= ? AND to_seq >= ?":           "a gap is a fault of an upstream, and only repeats ask",
+	"SELECT from_seq, to_seq FROM gaps WHERE host = ? AND from_seq <= ? AND to_seq >= ?":           "only repeats ask",
 	"SELECT count(*) FROM gaps WHERE state = 'open'":                                               "a gap is a fault of an upstream",
 	`SELECT host, kind, seq, high_seq, time_us, cursor_us, instance, followed_us, clock_us, epoch
 		FROM upstream`: "upstreams are those that the operator named",

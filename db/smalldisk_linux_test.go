@@ -103,9 +103,11 @@ func TestSmallDisk(t *testing.T) {
 	var clock atomic.Int64
 	clock.Store(1_770_000_000)
 	began := time.Now()
-	c := &crowd{t: t, r: rand.New(rand.NewPCG(1, 1)), cfg: db.Config{Dir: smallDisk(t, size), SealBytes: 256 << 10, CacheBytes: 1 << 20,
+	c := &crowd{t: t, r: rand.New(rand.NewPCG(1, 1)), cfg: db.Config{
+		Dir: smallDisk(t, size), SealBytes: 256 << 10, CacheBytes: 1 << 20,
 		Budget: db.Budget{Percent: 90}, Keep: must(keep.Parse("*=fit")), ReplayWindow: 10 * time.Minute,
-		Checkpoint: must(checkpoint.Parse("200 frames")), Now: func() time.Time { return time.Unix(clock.Load(), 0).Add(time.Since(began)) }}}
+		Checkpoint: must(checkpoint.Parse("200 frames")),
+		Now:        func() time.Time { return time.Unix(clock.Load(), 0).Add(time.Since(began)) }}}
 	c.open()
 	defer func() { _ = c.s.Close() }()
 	least := freeOf(t, c.cfg.Dir)
@@ -143,7 +145,8 @@ func TestSmallDisk(t *testing.T) {
 	}
 	c.compare()
 	kept := time.Duration(c.s.LogClock()-c.s.FitUS()) * time.Microsecond
-	t.Logf("%d likes, %d until the first had to go, those of the last %s are kept; at least %d bytes of %d stayed free; %d pauses",
+	t.Logf("%d likes, %d until the first had to go, those of the last %s are kept; at least %d bytes of %d stayed free; "+
+		"%d pauses",
 		len(c.pages)*crowdBatch, full*crowdBatch, kept, least, size, pauses)
 	if c.s.FitUS() == 0 || least < size/10 {
 		t.Errorf("%s are kept, and at least %d bytes stayed free", kept, least)
@@ -157,10 +160,11 @@ func TestSmallDisk(t *testing.T) {
 }
 
 // TestDiskOfOthers: other programs fill the file system ten times, to the reserve or to its last byte, and free it
-// again. Indexing pauses, queries go on, and then it resumes by itself, also after a restart on the full disk. Nothing is
-// lost.
+// again. Indexing pauses, and queries go on. Then indexing resumes by itself, also after a restart on the full disk.
+// Nothing is lost.
 func TestDiskOfOthers(t *testing.T) {
-	c := &crowd{t: t, r: rand.New(rand.NewPCG(1, 1)), cfg: db.Config{Dir: smallDisk(t, 64<<20), SealBytes: 256 << 10, CacheBytes: 1 << 20,
+	c := &crowd{t: t, r: rand.New(rand.NewPCG(1, 1)), cfg: db.Config{
+		Dir: smallDisk(t, 64<<20), SealBytes: 256 << 10, CacheBytes: 1 << 20,
 		Checkpoint: must(checkpoint.Parse("200 frames")), Now: time.Now}}
 	c.open()
 	defer func() { _ = c.s.Close() }()

@@ -59,14 +59,13 @@ func serve(t *testing.T, cfg sim.ServerConfig) *sim.Server {
 	return s
 }
 
-// TestMain lets the heap grow more before it is collected: a tenth of the CPU time of these tests, which bound no
-// memory by it.
+// TestMain lets the heap grow more before a collection, which saves CPU time.
 func TestMain(m *testing.M) {
 	debug.SetGCPercent(400)
 	os.Exit(m.Run())
 }
 
-// bodies is the mode of record content. It is off by default, because compression takes a fifth of the tests' CPU time,
+// bodies is the mode of record content. It is off by default, because storing it takes a tenth of the tests' CPU time,
 // and with -short, as under the race detector, where it takes twenty times as long. Another -events keeps it.
 func bodies() db.Bodies {
 	if testing.Short() || *events == defaultEvents {

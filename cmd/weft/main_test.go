@@ -22,7 +22,7 @@ import (
 
 // TestMain selects the file locks of a writer that replicates, before any test opens a database.
 func TestMain(m *testing.M) {
-	// A heap that grows more before it is collected: a sixth of the CPU time of these tests, which bound no memory by it.
+	// The heap may grow more before a collection, which saves CPU time.
 	debug.SetGCPercent(400)
 	_, err := sqlite.OFDLocking(true)
 	if err != nil {

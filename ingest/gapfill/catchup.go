@@ -44,9 +44,9 @@ func (f *filling) isFollowed() bool { return f.cfg.Pipeline.Host() == f.source.U
 
 var errPause = errors.New("its live stream pauses before the position of the index")
 
-// readToIndex reads events until they reach the position of the index. Two streams may pause before, and then
-// readToIndex reads until there are none: that of an upstream that weft doesn't follow, whose clock may be behind, and a
-// filtered stream, after the slice was changed. The whole stream of the followed upstream has all events up to there.
+// readToIndex reads events until they reach the position of the index. Two streams may end before, and then
+// readToIndex reads until there are none: that of an upstream that weft doesn't follow, whose clock may be behind, and
+// a filtered stream, after the slice was changed. The whole stream of the followed upstream has all events up to there.
 func (f *filling) readToIndex(ctx context.Context, l *upstream.Live) error {
 	for !f.hasReachedIndex() {
 		more, err := f.readLive(ctx, l)
