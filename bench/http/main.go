@@ -43,7 +43,8 @@ type options struct {
 const description = `Fills a store with synthetic likes, serves it on loopback and asks, one part after the other:
 
   questions  what apps ask most, of a server in a process of its own: answers a second, the time of 99 % of them, and
-             the processor time of the server an answer
+             the processor time of the server an answer. The floors are what net/http and the kernel take alone: the
+             same server sends an answer that it has made once
   counts     as many as it answers, of random targets, over kept connections
   under load counts and lists of 100 at a rate, and 300 counts in a call at a twentieth of it, while events are ingested
              at that rate
@@ -75,8 +76,8 @@ func runCommand(ctx context.Context) error {
 			&cli.IntFlag{Name: "links", Usage: "how many links to store", Value: 1_000_000, Destination: &o.Links},
 			&cli.IntFlag{Name: "list", Usage: "the links of one long list beside them; 0: none", Value: 1_000_000,
 				Destination: &o.List},
-			&cli.StringFlag{Name: "dir", Usage: "an empty `DIRECTORY` to work in, which is kept (default: a temporary one, " +
-				"which is not)", Destination: &o.Dir},
+			&cli.StringFlag{Name: "dir", Usage: "a `DIRECTORY` to work in, which is kept: empty, or filled by a run with the " +
+				"same numbers of links (default: a temporary one, which is not kept)", Destination: &o.Dir},
 			&cli.IntFlag{Name: "cache", Usage: "the store's cache, in MiB", Value: db.DefaultCacheBytes >> 20,
 				Destination: &o.Cache},
 			&cli.IntFlag{Name: "connections", Usage: "of the clients that ask", Value: 32, Destination: &o.Connections},
@@ -85,7 +86,7 @@ func runCommand(ctx context.Context) error {
 			&cli.IntFlag{Name: "subscribers", Usage: "of the live stream", Value: 1000, Destination: &o.Subscribers},
 			&cli.IntFlag{Name: "replay", Usage: "events of the log to replay, at most", Value: 1_000_000,
 				Destination: &o.Replay},
-			&cli.StringFlag{Name: "only", Usage: "ask only the questions with this `TEXT` in their names, and measure " +
+			&cli.StringFlag{Name: "only", Usage: "ask only the questions whose names match this `EXPRESSION`, and measure " +
 				"nothing else",
 				Destination: &o.Only},
 			&cli.StringFlag{Name: "profile", Usage: "write a CPU profile of the server of the questions to a `FILE`",
@@ -119,7 +120,11 @@ func measure(ctx context.Context, o options, out io.Writer) (err error) {
 	if err := b.open(); err != nil {
 		return err
 	}
-	err = errors.Join(b.fill(ctx), b.store.Close())
+	b.seq = b.store.Seq()
+	if b.seq == 0 {
+		err = b.fill(ctx)
+	}
+	err = errors.Join(err, b.store.Close())
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"regexp"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -51,6 +51,9 @@ func (b *bench) questions() []question {
 	fixed := func(path string) func(*rand.Rand) string { return func(*rand.Rand) string { return path } }
 	const own, constellation = "dev.weft.links.", "blue.microcosm.links."
 	qs := []question{
+		{"floor: net/http alone", fixed(floorOf(xrpc(constellation+"getBacklinksCount", special("popular"), "")))},
+		{"floor: of a list of 100",
+			fixed(floorOf(xrpc(constellation+"getBacklinks", special("popular"), "&limit=100")))},
 		{"count", random(func(s string) string { return xrpc(constellation+"getBacklinksCount", s, "") })},
 		{"list of 100", random(func(s string) string { return xrpc(constellation+"getBacklinks", s, "&limit=100") })},
 		{"DIDs, 100", random(func(s string) string { return xrpc(own+"getBacklinkDids", s, "&limit=100") })},
@@ -125,10 +128,14 @@ func (b *bench) answers(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, server.stop()) }()
+	only, err := regexp.Compile(b.Only)
+	if err != nil {
+		return err
+	}
 	fmt.Fprintf(b.out, "%-24s %12s %12s %10s %10s %12s\n", "question", "8 at once", "32 at once", "p99 of 8", "of 32",
 		"CPU each")
 	for _, q := range b.questions() {
-		if !strings.Contains(q.name, b.Only) {
+		if !only.MatchString(q.name) {
 			continue
 		}
 		var rates, tails [2]string

@@ -56,7 +56,9 @@ func serveChild(text string) error {
 		defer pprof.StopCPUProfile()
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/", api.New(api.Config{Store: store, Logger: slog.New(slog.DiscardHandler)}))
+	server := api.New(api.Config{Store: store, Logger: slog.New(slog.DiscardHandler)})
+	mux.Handle("/", server)
+	mux.Handle(floorPath, floor(server))
 	mux.HandleFunc(processorPath, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, processor()) })
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
