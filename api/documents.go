@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-chi/chi/v5"
-
 	"weft.dev/weft/api/lexicons"
 	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
@@ -60,7 +58,7 @@ func lexicon() http.HandlerFunc {
 		documents[id] = document(typeJSON, file)
 	}
 	return func(w http.ResponseWriter, r *http.Request) {
-		serve, ok := documents[strings.TrimSuffix(chi.URLParam(r, "nsid"), ".json")]
+		serve, ok := documents[strings.TrimSuffix(lexiconOf(r), ".json")]
 		if !ok {
 			notFound(w, r)
 			return

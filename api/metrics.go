@@ -1,6 +1,7 @@
 package api
 
 import (
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,8 +15,7 @@ import (
 const otherRoute = "other"
 
 type metrics struct {
-	requests *prometheus.CounterVec
-	seconds  *prometheus.HistogramVec
+	requests map[*routes.Route]*requestMetrics // nil: those that no route answered
 	panics   prometheus.Counter
 
 	subscribers *prometheus.GaugeVec
@@ -23,16 +23,22 @@ type metrics struct {
 	ended       *prometheus.CounterVec
 }
 
+// requestMetrics are the metrics of the requests of one route.
+type requestMetrics struct {
+	answered [len(classes)]prometheus.Counter // by class
+	seconds  func() prometheus.Observer       // makes the series at its first call
+}
+
 // newMetrics registers with reg, or nowhere when that is nil. The values of labels are the paths of routes and
 // otherRoute, classes, and streamEnds, and no others.
 func newMetrics(reg prometheus.Registerer) *metrics {
-	m := &metrics{}
+	m := &metrics{requests: map[*routes.Route]*requestMetrics{}}
 	f := promauto.With(reg)
-	m.requests = f.NewCounterVec(prometheus.CounterOpts{
+	requests := f.NewCounterVec(prometheus.CounterOpts{
 		Name: "weft_http_requests_total",
 		Help: "Requests answered, by route and by class of status; class gone: the client left before the answer.",
 	}, []string{"route", "class"})
-	m.seconds = f.NewHistogramVec(prometheus.HistogramOpts{
+	seconds := f.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "weft_http_request_seconds",
 		Help: "Time from a request's headers to the end of its answer, by route.",
 		// Bounds from a lookup in memory to the default timeout, in steps of about three.
@@ -55,11 +61,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		Help: "Subscriptions that ended, by reason; Gone: the client left.",
 	}, []string{"reason"})
 	// Every series exists before its first event: rate() misses the first event of a series that appears with it.
-	for _, class := range classes {
-		for _, route := range routes.All {
-			m.requests.WithLabelValues(route.Path, class)
+	for _, route := range append([]*routes.Route{nil}, routes.All...) {
+		label := otherRoute
+		if route != nil {
+			label = route.Path
 		}
-		m.requests.WithLabelValues(otherRoute, class)
+		of := &requestMetrics{seconds: sync.OnceValue(func() prometheus.Observer { return seconds.WithLabelValues(label) })}
+		for i, class := range classes {
+			of.answered[i] = requests.WithLabelValues(label, class)
+		}
+		m.requests[route] = of
 	}
 	for _, kind := range []string{"websocket", "events"} {
 		m.subscribers.WithLabelValues(kind)
@@ -75,21 +86,22 @@ var streamEnds = []string{"Gone", "ConsumerTooSlow", "HalfOpen", "BadMessage", "
 	"OutdatedCursor"}
 
 // classes are the classes of a status; classOf picks one.
-var classes = []string{"1xx", "2xx", "3xx", "4xx", "5xx", "gone"}
+var classes = [...]string{"1xx", "2xx", "3xx", "4xx", "5xx", "gone"}
+
+// classGone is the index of the last of them.
+const classGone = len(classes) - 1
 
 // closed counts the end of a subscription.
 func (m *metrics) closed(reason string) { m.ended.WithLabelValues(reason).Inc() }
 
-func (m *metrics) request(pattern, class string, took time.Duration) {
-	route := routes.At(pattern)
-	if route == nil {
-		pattern = otherRoute
-	}
-	m.requests.WithLabelValues(pattern, class).Inc()
+// request counts a request that a route answered; nil: no route.
+func (m *metrics) request(route *routes.Route, class int, took time.Duration) {
+	of := m.requests[route]
+	of.answered[class].Inc()
 	if route != nil && route.Stream != "" {
 		return // streams last as long as clients stay
 	}
-	m.seconds.WithLabelValues(pattern).Observe(took.Seconds())
+	of.seconds().Observe(took.Seconds())
 }
 
 // registerTop registers the metrics of the counter of getTop.

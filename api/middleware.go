@@ -3,15 +3,11 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/go-chi/chi/v5"
-	"github.com/go-chi/chi/v5/middleware"
 
 	"weft.dev/weft/api/routes"
 )
@@ -21,14 +17,22 @@ const (
 	preflightMaxAge = "86400"
 )
 
+// The values of headers of each answer. Nothing changes them, so that all answers share them.
+var (
+	everyOrigin    = []string{"*"}
+	exposedHeaders = []string{
+		"ETag, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, Weft-Lag, Weft-Seq",
+	}
+	variedBy = []string{"Accept, Accept-Encoding"} // a browser may get a page where others get JSON
+)
+
 // openToAll lets every web page read every answer, and answers preflights for all paths alike.
 func openToAll(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Access-Control-Allow-Origin", "*")
-		h.Set("Access-Control-Expose-Headers",
-			"ETag, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, Weft-Lag, Weft-Seq")
-		h.Set("Vary", "Accept, Accept-Encoding") // a browser may get a page where others get JSON
+		h["Access-Control-Allow-Origin"] = everyOrigin
+		h["Access-Control-Expose-Headers"] = exposedHeaders
+		h["Vary"] = variedBy
 		if r.Method == http.MethodOptions {
 			preflight(w, r)
 			return
@@ -76,30 +80,61 @@ func preflight(w http.ResponseWriter, r *http.Request) {
 func (s *server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
-		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+		noted := &notingWriter{ResponseWriter: w}
 		defer func() {
 			took := time.Since(begin)
-			s.metrics.request(chi.RouteContext(r.Context()).RoutePattern(), classOf(r, ww.Status()), took)
+			s.metrics.request(s.router.answering(r), classOf(r, noted.status), took)
 			if s.AccessLog {
 				s.Logger.Info("request", "method", clip(r.Method), "path", clip(r.URL.Path), "query", clip(r.URL.RawQuery),
-					"status", ww.Status(),
-					"bytes", ww.BytesWritten(), "duration", took, "address", s.clients.Of(r).Host, "user_agent", clip(r.UserAgent()))
+					"status", noted.status,
+					"bytes", noted.bytes, "duration", took, "address", s.clients.Of(r).Host, "user_agent", clip(r.UserAgent()))
 			}
 		}()
-		next.ServeHTTP(ww, r)
+		next.ServeHTTP(noted, r)
 	})
 }
 
-// classOf returns the label of a status: 1xx to 5xx, or gone for a 503 after the client has left, which isn't a failure
-// of the server.
-func classOf(r *http.Request, status int) string {
+// notingWriter notes the status and the length of an answer.
+type notingWriter struct {
+	http.ResponseWriter
+	status int // 0: the answer has not begun
+	bytes  int64
+}
+
+// WriteHeader implements http.ResponseWriter. It drops a second status.
+func (w *notingWriter) WriteHeader(status int) {
+	informs := status < http.StatusOK && status != http.StatusSwitchingProtocols // the answer's status follows it
+	if w.status == 0 || informs {
+		w.ResponseWriter.WriteHeader(status)
+	}
+	if w.status == 0 && !informs {
+		w.status = status
+	}
+}
+
+// Write implements http.ResponseWriter.
+func (w *notingWriter) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap is for http.ResponseController.
+func (w *notingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// classOf returns the class of a status: classGone for a 503 after the client has left, which isn't a failure of the
+// server.
+func classOf(r *http.Request, status int) int {
 	if status == http.StatusServiceUnavailable && errors.Is(r.Context().Err(), context.Canceled) {
-		return "gone"
+		return classGone
 	}
 	if status == 0 { // nothing was written
 		status = http.StatusOK
 	}
-	return fmt.Sprintf("%dxx", status/100)
+	return status/100 - 1
 }
 
 // recoverPanics answers 500 after a panic. It runs inside observe, whose writer knows whether an answer has begun. In
@@ -117,7 +152,7 @@ func (s *server) recoverPanics(next http.Handler) http.Handler {
 			s.metrics.panics.Inc()
 			s.Logger.Error("panic in a handler", "path", r.URL.Path, "query", clip(r.URL.RawQuery), "panic", v, "stack",
 				string(debug.Stack()))
-			if begun, ok := w.(middleware.WrapResponseWriter); ok && begun.Status() != 0 {
+			if begun, ok := w.(*notingWriter); ok && begun.status != 0 {
 				panic(http.ErrAbortHandler)
 			}
 			writeFailure(w, r, errInternal)

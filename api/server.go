@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/go-chi/chi/v5"
-
 	"weft.dev/weft/api/lexicons"
 	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/stream"
@@ -20,6 +18,7 @@ type server struct {
 	Config
 	limits
 	metrics *metrics
+	router  router
 	tail    *stream.Tail
 	top     *top.Counter
 	history history
@@ -96,10 +95,7 @@ func (s *server) services() map[*routes.Route]http.HandlerFunc {
 func New(c Config) *Server {
 	s := newServer(c)
 	s.metrics = newMetrics(c.Metrics)
-	r := chi.NewRouter()
-	r.Use(s.observe, openToAll, s.nameSeq, s.limitRates, s.recoverPanics)
-	r.NotFound(notFound)
-	r.MethodNotAllowed(methodNotAllowed)
+	s.router = router{}
 	queries := s.queries()
 	services := s.services()
 	for _, route := range routes.All {
@@ -110,11 +106,9 @@ func New(c Config) *Server {
 		if handle == nil {
 			panic("api: no handler for " + route.Path)
 		}
-		for _, method := range methodsOf(route) {
-			r.Method(method, route.Path, handle)
-		}
+		s.router[route] = endpoint{methodsOf(route), handle}
 	}
-	return &Server{r, s}
+	return &Server{s.observe(openToAll(s.nameSeq(s.limitRates(s.recoverPanics(s.router))))), s}
 }
 
 // methodsOf returns the HTTP methods that a route answers. HEAD of a stream would be of no use.
