@@ -72,24 +72,34 @@ func (s *server) query(route *routes.Route, answer queryFunc) http.HandlerFunc {
 }
 
 // runByCost runs a query in the semaphore of its cost. The look-up of the cost is a light query. A query that is light
-// itself runs at once in the same slot.
+// itself runs at once in the same slot. One that would read more of a list than its cost allows runs again in the
+// semaphore of a higher cost.
 func (s *server) runByCost(ctx context.Context, who budget.Client, p *params, run func() error) error {
 	c := light
+	ran := false
 	err := s.inSemaphore(ctx, who, light, func() error {
 		var err error
 		c, err = s.costOf(ctx, p)
 		if err != nil || c != light {
 			return err
 		}
+		ran = true
+		p.walk = walks[light]
 		return run()
 	})
-	if err != nil || c == light {
-		return err
+	for {
+		next := longer(c, err)
+		if ran && next == c || !ran && err != nil {
+			return err
+		}
+		c = next
+		ran = true
+		p.walk = walks[c]
+		err = s.inTurns(ctx, who, c, func(pause func() error) error {
+			p.pause = pause
+			return run()
+		})
 	}
-	return s.inTurns(ctx, who, c, func(pause func() error) error {
-		p.pause = pause
-		return run()
-	})
 }
 
 // readBody reads the JSON of a request into p. The caller gives the grant back, after an error too.

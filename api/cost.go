@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 
 	"weft.dev/weft/api/routes"
 	"weft.dev/weft/db"
@@ -24,12 +25,24 @@ const (
 	lightPairs = 10
 	// mediumWalk is the longest medium walk in links: it takes some milliseconds.
 	mediumWalk = 5000
+	// lightWalk is what a light query may read of lists, in the unit of db.ListQuery.Walk: 0.2 ms, as a light page takes.
+	lightWalk = 2500
+	// mediumRead is what a medium query may: 25 ms, as many-to-many takes for a list of mediumWalk links.
+	mediumRead = 300_000
 	// mediumHydrate is the number of records whose content makes a page medium: a page for people shows as many beside
 	// its counts.
 	mediumHydrate = 10
 )
 
-// costOf returns the cost of a query. For a walk, it looks up the length of the list. A query with an invalid parameter
+// walks is the most that a query may read of a list in the semaphore of a cost, in the unit of db.ListQuery.Walk; 0: no
+// bound. A query that would read more ends, and runs again in the semaphore of the cost of its list.
+var walks = [costs]int64{
+	light:  lightWalk,
+	medium: mediumRead,
+	heavy:  0,
+}
+
+// costOf returns the cost of a query, before it is known how much it reads of a list. A query with an invalid parameter
 // costs nothing: its handler reports the parameter.
 func (s *server) costOf(ctx context.Context, p *params) (cost, error) {
 	q := &params{route: p.route, def: p.def, raw: p.raw, accounts: p.accounts, linked: p.linked}
@@ -44,18 +57,8 @@ func (s *server) costOf(ctx context.Context, p *params) (cost, error) {
 		if p.pairs() > lightPairs {
 			return medium, nil // one medium turn for each db.PairsAtOnce lists
 		}
-	case routes.ByList:
-		return s.costOfList(ctx, q)
-	case routes.ByPage:
-		c := q.costOfPage()
-		filters := len(p.raw["did"])
-		if p.def.Param("from_dids") != nil {
-			filters += len(p.raw["from_dids"])
-		}
-		if c == heavy || filters == 0 {
-			return c, nil
-		}
-		return s.costOfList(ctx, q)
+	case routes.ByList, routes.ByPage:
+		return q.costOfPage(), nil
 	case routes.ByFeed:
 		return s.costOfFeed(ctx, q)
 	case routes.ByAccount:
@@ -68,30 +71,24 @@ func (s *server) costOf(ctx context.Context, p *params) (cost, error) {
 	return light, nil
 }
 
-// costOfList returns the cost of a walk through the list that a query names.
-func (s *server) costOfList(ctx context.Context, q *params) (cost, error) {
-	var target string
-	var source db.Source
-	if q.def.Param("target") != nil {
-		target = q.subject("target")
-		source = q.legacySource()
-	} else {
-		target = q.subject("subject")
-		source = q.source()
-	}
-	if q.err != nil {
-		return light, nil
-	}
-	n, err := s.Store.CountLinks(ctx, target, source)
-	return costOfWalk(q, n, err)
-}
-
 // costOfWalk returns the cost of a walk through n links.
 func costOfWalk(q *params, n int64, err error) (cost, error) {
 	if q.err != nil || n <= mediumWalk {
 		return medium, nil
 	}
 	return heavy, err
+}
+
+// longer returns the cost of a query that would have read more than its cost allows; its own cost: it would not.
+func longer(c cost, err error) cost {
+	var long *db.WalkError
+	switch {
+	case c == heavy || !errors.As(err, &long):
+		return c
+	case c == light && long.Links <= mediumWalk:
+		return medium
+	}
+	return heavy
 }
 
 // pairs returns the number of counts in a query.

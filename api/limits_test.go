@@ -374,11 +374,40 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 // lengthy is a store with long lists and slow walks.
 type lengthy struct{ fake }
 
-func (lengthy) CountLinks(context.Context, string, db.Source) (int64, error) { return 1_000_000, nil }
+func (lengthy) walk(q db.ListQuery) error {
+	if q.Walk > 0 {
+		return &db.WalkError{Links: 1_000_000}
+	}
+	return nil
+}
+
+func (s lengthy) Links(ctx context.Context, q db.ListQuery) (db.Page[db.Record], error) {
+	if err := s.walk(q); err != nil && q.DIDs != nil {
+		return db.Page[db.Record]{}, err
+	}
+	return s.fake.Links(ctx, q)
+}
+
+func (s lengthy) ManyToMany(ctx context.Context, q db.ManyQuery) (db.Page[db.ManyItem], error) {
+	if err := s.walk(q.ListQuery); err != nil {
+		return db.Page[db.ManyItem]{}, err
+	}
+	return s.fake.ManyToMany(ctx, q)
+}
+
+func (s lengthy) ManyToManyCounts(ctx context.Context, q db.ManyQuery) (db.Page[db.OtherCount], error) {
+	if err := s.walk(q.ListQuery); err != nil {
+		return db.Page[db.OtherCount]{}, err
+	}
+	return s.fake.ManyToManyCounts(ctx, q)
+}
 
 func (lengthy) AccountTotal(context.Context, string) (int64, error) { return 1_000_000, nil }
 
 func (s lengthy) DIDs(ctx context.Context, q db.ListQuery) (db.Page[string], error) {
+	if err := s.walk(q); err != nil {
+		return db.Page[string]{}, err
+	}
 	select {
 	case <-time.After(3 * time.Second):
 	case <-ctx.Done():
@@ -425,7 +454,7 @@ func TestHeavyLine(t *testing.T) {
 	})
 }
 
-// TestCosts: each query has the expected cost.
+// TestCosts: each query ends in the semaphore of the expected cost.
 func TestCosts(t *testing.T) {
 	t.Parallel()
 	short, long := newServer(Config{Store: indexed}), newServer(Config{Store: lengthy{indexed}})
@@ -438,10 +467,11 @@ func TestCosts(t *testing.T) {
 		{xrpc("getBacklinksCount") + listed, light, light},
 		{xrpc("getBacklinks") + listed, light, light},
 		{xrpc("getBacklinks") + listed + "&limit=1000", medium, medium},
-		{xrpc("getBacklinks") + listed + dids, medium, heavy},
-		{xrpc("getBacklinkDids") + listed, medium, heavy},
-		{xrpc("getManyToMany") + listed + "&pathToOther=x", medium, heavy},
-		{xrpc("getManyToManyCounts") + listed + "&pathToOther=x", medium, heavy},
+		{xrpc("getBacklinks") + listed + dids, light, heavy},
+		{xrpc("getBacklinkDids") + listed, light, heavy},
+		{xrpc("getBacklinkDids") + listed + "&limit=1000", medium, heavy},
+		{xrpc("getManyToMany") + listed + "&pathToOther=x", light, heavy},
+		{xrpc("getManyToManyCounts") + listed + "&pathToOther=x", light, heavy},
 		{own("getBacklinks") + listed + "&hydrate=true&limit=6", medium, medium},
 		{own("getBacklinks") + listed + "&hydrate=true", heavy, heavy},
 		{own("getAccountBacklinks") + "did=" + alice, medium, heavy},
@@ -452,16 +482,54 @@ func TestCosts(t *testing.T) {
 		{own("getRecordLinks") + "did=" + alice, light, light},
 		{own("getRecordLinks") + "did=" + alice + "&hydrate=true", medium, medium},
 		{"/links?" + form("target", post, "collection", "app.bsky.feed.like", "path", ".subject.uri"), light, light},
-		{"/links/distinct-dids?" + form("target", post, "collection", "app.bsky.feed.like", "path", ".subject.uri"), medium,
+		{"/links/distinct-dids?" + form("target", post, "collection", "app.bsky.feed.like", "path", ".subject.uri"), light,
 			heavy},
 		{"/links/all?" + form("target", post), medium, medium},
 	} {
 		path, query, _ := strings.Cut(c.target, "?")
 		for s, want := range map[*server]cost{short: c.short, long: c.long} {
-			p := parseQuery(routes.At(path), query)
-			if got, err := s.costOf(t.Context(), p); got != want || err != nil || p.err != nil {
-				t.Errorf("%s: %d, not %d; %v %v", c.target, got, want, err, p.err)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				route := routes.At(path)
+				p := parseQuery(route, query)
+				got, err := s.costOf(t.Context(), p)
+				run := s.queries()[route]
+				for err == nil && (route.Cost == routes.ByList || route.Cost == routes.ByPage) {
+					p.walk = walks[got]
+					_, err = run(t.Context(), p)
+					next := longer(got, err)
+					if next == got {
+						break
+					}
+					got, err = next, nil
+				}
+				if got != want || err != nil || p.err != nil {
+					t.Errorf("%s: %d, not %d; %v %v", c.target, got, want, err, p.err)
+				}
+			})
+		}
+	}
+}
+
+// TestLonger: a query that would have read more runs with what its list costs.
+func TestLonger(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		was   cost
+		links int64
+		want  cost
+	}{
+		{"a log that is long", light, 0, medium},
+		{"a short list", light, mediumWalk, medium},
+		{"a long list", light, mediumWalk + 1, heavy},
+		{"a short list that is much read", medium, 10, heavy},
+		{"without a bound", heavy, 1_000_000, heavy},
+	} {
+		if got := longer(c.was, fmt.Errorf("links: %w", &db.WalkError{Links: c.links})); got != c.want {
+			t.Errorf("%s: %d, not %d", c.name, got, c.want)
+		}
+		if got := longer(c.was, context.Canceled); got != c.was {
+			t.Errorf("%s: another error gives %d", c.name, got)
 		}
 	}
 }

@@ -46,6 +46,7 @@ type params struct {
 	linked func(subject string) bool
 	// pause releases the query's slot in the semaphore, and waits in line for another one; nil: the query is short.
 	pause func() error
+	walk  int64 // the most that the query may read of a list, as db.ListQuery.Walk
 	err   error
 }
 

@@ -230,8 +230,10 @@ func TestQueries(t *testing.T) {
 			t.Parallel()
 			store := &spy{}
 			get(t, serve(Config{Store: store}), c.target)
-			if !reflect.DeepEqual(store.asked, c.want) {
-				t.Errorf("asked %+v, want %+v", store.asked, c.want)
+			asked := store.asked
+			asked.Walk = 0 // TestCosts has what a query may read
+			if !reflect.DeepEqual(asked, c.want) {
+				t.Errorf("asked %+v, want %+v", asked, c.want)
 			}
 		})
 	}

@@ -109,6 +109,9 @@ func TestRateLimitMemory(t *testing.T) {
 type slowWalks struct{ fake }
 
 func (s slowWalks) DIDs(ctx context.Context, q db.ListQuery) (db.Page[string], error) {
+	if q.Walk > 0 {
+		return db.Page[string]{}, &db.WalkError{}
+	}
 	time.Sleep(3 * time.Second)
 	return s.fake.DIDs(ctx, q)
 }

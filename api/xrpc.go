@@ -71,6 +71,7 @@ func manyPage[T any](ctx context.Context, p *params, c cursorCodec, q db.ManyQue
 	if p.err != nil {
 		return db.Page[T]{}, nil, p.err
 	}
+	q.Walk = p.walk
 	page, err := ask(ctx, q)
 	if err != nil {
 		return db.Page[T]{}, nil, err

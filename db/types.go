@@ -65,6 +65,7 @@ type (
 	Link         = index.Link
 	Page[T any]  = index.Page[T]
 	ListQuery    = index.ListQuery
+	WalkError    = index.WalkError
 	SourcesQuery = index.SourcesQuery
 	SourceCount  = index.SourceCount
 	ManyQuery    = index.ManyQuery

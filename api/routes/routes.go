@@ -29,8 +29,8 @@ type Cost int
 const (
 	Lookup    Cost = iota // looks something up: microseconds, and the latency of the disk
 	Bounded               // some milliseconds at most
-	ByPage                // by the length of the page and the content on it; with a filter by accounts, as ByList
-	ByList                // by the length of the list, which the query may walk through
+	ByPage                // by the length of the page and the content on it, and by what a filter by accounts reads
+	ByList                // as ByPage, and by what the query reads of the list
 	ByAccount             // by the number of links to the account
 	ByPairs               // by the number of counts
 	ByFeed                // by the number of links to what the feed is about

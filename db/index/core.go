@@ -34,6 +34,11 @@ type Core struct {
 	filesMu sync.Mutex // guards the counts of file sets and files
 	Blocks  *segment.Cache
 
+	deriving oneAtATime // marks and sets of lists
+
+	statementsMu sync.Mutex
+	dids         *sql.Stmt // of didsQuery; nil: not prepared yet
+
 	didCache    cache[uint64, string]
 	nsidCache   cache[uint64, string]
 	sourceCache cache[uint64, Source]

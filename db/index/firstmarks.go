@@ -127,6 +127,10 @@ func (m *firstMarks) add(ctx context.Context, l List, r lsm.Run) (ok bool, err e
 		return false, err
 	}
 	n := end - start
+	err = l.read(n)
+	if err != nil {
+		return false, err
+	}
 	part := len(m.parts)
 	if sum < n { // it removes links
 		ok, err := l.entries(ctx, r, part, n, codec.Unlinked, func(e markedEntry) error { return m.remove(l, e) })
@@ -189,6 +193,10 @@ func (m *firstMarks) raise(ctx context.Context, l List) error {
 		}
 		if !more {
 			break
+		}
+		err = l.read(1)
+		if err != nil {
+			return err
 		}
 		m.unmark(e) // the walk goes on over the shared marks
 		if m.repeaters.Contains(e.account) {

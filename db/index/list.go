@@ -23,7 +23,8 @@ type List struct {
 	part     bool   // it is a span
 	horizon  uint64 // links of an earlier rank are out; 0: none is
 
-	collection uint64 // of its source; 0: not looked up
+	collection uint64     // of its source; 0: not looked up
+	walk       *walkBound // what a query may read of it
 }
 
 // list looks a list up; ok is false when the index has never seen its target or its source.

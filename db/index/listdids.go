@@ -30,9 +30,13 @@ func (s *Queries) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
 		return page, err
 	}
 	l = l.within(q.Since, q.Until)
-	wanted, err := v.accountIDs(q.DIDs)
+	l = l.withBound(q.Walk)
+	wanted, err := s.core.accountIDs(v, q.DIDs)
 	if err != nil {
 		return page, err
+	}
+	if since < v.Seq && !l.walk.take(int64(v.Seq-since)) {
+		return page, &WalkError{}
 	}
 	changes, err := s.listChanges(ctx, l, since, v.Seq)
 	if err != nil {
@@ -93,18 +97,22 @@ const shortMarked = 64
 func (s *Queries) firstPage(ctx context.Context, l List, wanted map[uint64]struct{}, changes map[string]byte,
 	after []byte, limit int) (page []first, total int64, err error) {
 	if wanted == nil && !l.part {
-		links, err := l.Total()
-		if err != nil {
-			return nil, 0, err
-		}
-		if links > shortMarked {
-			m, err := l.marks(ctx, s.core.Blocks)
-			if m != nil && err == nil {
-				return l.markedPage(ctx, m, changes, after, limit)
-			}
+		m := l.readyMarks(s.core.Blocks)
+		if m == nil {
+			f, err := l.readShort(ctx, changes, after, limit)
 			if err != nil {
 				return nil, 0, err
 			}
+			if f != nil {
+				return f.page(), f.total(), nil
+			}
+			m, err = l.marks(ctx, s.core)
+			if err != nil {
+				return nil, 0, err
+			}
+		}
+		if m != nil {
+			return l.markedPage(ctx, m, changes, after, limit)
 		}
 	}
 	f, err := l.readFirsts(ctx, wanted, changes, after, limit)
@@ -112,6 +120,36 @@ func (s *Queries) firstPage(ctx context.Context, l List, wanted map[uint64]struc
 		return nil, 0, err
 	}
 	return f.page(), f.total(), nil
+}
+
+// readShort is readFirsts of all links of a short list; nil: it is not short. It reads a longer one up to shortMarked,
+// which costs less than counting the list.
+func (l List) readShort(ctx context.Context, changes map[string]byte, after []byte, limit int) (*firstLinks, error) {
+	f, err := newFirstLinks(changes, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	err = l.read(shortMarked)
+	if err != nil {
+		return nil, err
+	}
+	sc := l.scan(ctx, nil, true).LimitTombstones(deadInRow)
+	for links := 0; sc.Next(); links++ {
+		if links == shortMarked {
+			return nil, nil
+		}
+		p, err := l.Position(sc)
+		if err != nil {
+			return nil, err
+		}
+		if !l.v.hides(p.AccountID) {
+			f.add(p.AccountID, sc.Key()[len(l.Prefix):])
+		}
+	}
+	if sc.LimitReached() {
+		return nil, nil
+	}
+	return f, sc.Err()
 }
 
 // readFirsts reads all links of the accounts that are wanted; nil: of all.

@@ -38,6 +38,9 @@ func (l List) visit(ctx context.Context, wanted map[uint64]struct{}, after []byt
 		if err := CheckContext(ctx, n); err != nil {
 			return err
 		}
+		if !l.walk.take(1) {
+			return l.tooLong()
+		}
 		p, err := l.Position(sc)
 		if err != nil {
 			return err
@@ -91,20 +94,24 @@ func (l List) readByRecords(ctx context.Context, wanted map[uint64]struct{}) (fo
 	if err != nil {
 		return nil, false, fmt.Errorf("db: list %x: %w", l.Prefix, err)
 	}
-	s := recordSearch{list: l, target: l.Prefix[:n], source: source, room: total / 2}
+	room, all := l.walk.within(total / 2)
+	s := recordSearch{list: l, target: l.Prefix[:n], source: source, room: room}
 	for actor := range wanted {
 		s.room -= accountCost
+		if s.room >= 0 && !l.v.hides(actor) {
+			err := s.readAccount(ctx, actor)
+			if err != nil {
+				return nil, false, err
+			}
+		}
+		if s.room < 0 && !all {
+			return nil, false, &WalkError{total}
+		}
 		if s.room < 0 {
 			return nil, false, nil
 		}
-		if l.v.hides(actor) {
-			continue
-		}
-		ok, err := s.readAccount(ctx, actor)
-		if err != nil || !ok {
-			return nil, false, err
-		}
 	}
+	l.walk.take(room - s.room)
 	return s.found, true, nil
 }
 
@@ -118,36 +125,36 @@ type recordSearch struct {
 	links  []codec.RecordLink // scratch
 }
 
-// readAccount adds the links of an account. It returns false when there is no room left.
-func (s *recordSearch) readAccount(ctx context.Context, actor uint64) (ok bool, err error) {
+// readAccount adds the links of an account, until there is no room left.
+func (s *recordSearch) readAccount(ctx context.Context, actor uint64) error {
 	from := codec.RecordKey(nil, actor, s.list.collection, nil)
 	sc := s.list.v.Records.ScanWithTombstones(from, lsm.PrefixEnd(from), false).WithContext(ctx)
 	for n := 0; sc.Next(); n++ {
 		if err := CheckContext(ctx, n); err != nil {
-			return false, err
+			return err
 		}
 		s.room -= recordCost
 		if s.room < 0 {
-			return false, nil
+			return nil
 		}
 		_, _, rkey, err := codec.DecodeRecordKey(sc.Key())
 		if err != nil {
-			return false, fmt.Errorf("db: record key %x: %w", sc.Key(), err)
+			return fmt.Errorf("db: record key %x: %w", sc.Key(), err)
 		}
 		s.links, err = codec.DecodeLinks(s.links[:0], sc.Value(), rkey)
 		if err != nil {
-			return false, fmt.Errorf("db: links of the record %x: %w", sc.Key(), err)
+			return fmt.Errorf("db: links of the record %x: %w", sc.Key(), err)
 		}
 		for i := range s.links {
 			if s.links[i].Source != s.source || !slices.Equal(s.links[i].Target, s.target) {
 				continue
 			}
 			if err := s.add(actor, rkey, s.links[i].Rank); err != nil {
-				return false, err
+				return err
 			}
 		}
 	}
-	return true, sc.Err()
+	return sc.Err()
 }
 
 // add adds a link, if the list shows it: the order by record has the links of inactive accounts too.
@@ -165,8 +172,9 @@ func (s *recordSearch) add(actor uint64, rkey []byte, rank uint64) error {
 	return err
 }
 
-// accountIDs returns the ids of those accounts that the index knows; nil for nil.
-func (v *Snapshot) accountIDs(dids []string) (map[uint64]struct{}, error) {
+// accountIDs returns the ids of those accounts that the index knows; nil for nil. It caches their names: the answer
+// has mostly the same accounts.
+func (c *Core) accountIDs(v *Snapshot, dids []string) (map[uint64]struct{}, error) {
 	if dids == nil {
 		return nil, nil
 	}
@@ -178,6 +186,7 @@ func (v *Snapshot) accountIDs(dids []string) (map[uint64]struct{}, error) {
 		}
 		if ok {
 			wanted[id] = struct{}{}
+			c.didCache.put(id, did)
 		}
 	}
 	return wanted, nil

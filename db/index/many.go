@@ -15,7 +15,7 @@ func (s *Queries) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], 
 	page := Page[ManyItem]{Items: []ManyItem{}}
 	v := s.core.Acquire()
 	defer s.core.Release(v)
-	m, ok, err := v.many(q)
+	m, ok, err := s.core.many(v, q)
 	if err != nil || !ok {
 		return page, err
 	}
@@ -89,7 +89,7 @@ func (s *Queries) ManyToManyCounts(ctx context.Context, q ManyQuery) (Page[Other
 	}
 	v := s.core.Acquire()
 	defer s.core.Release(v)
-	m, ok, err := v.many(q)
+	m, ok, err := s.core.many(v, q)
 	if err != nil || !ok {
 		return page, err
 	}
@@ -126,17 +126,18 @@ type many struct {
 	links      []codec.RecordLink  // scratch
 }
 
-func (v *Snapshot) many(q ManyQuery) (m *many, ok bool, err error) {
+func (c *Core) many(v *Snapshot, q ManyQuery) (m *many, ok bool, err error) {
 	l, ok, err := v.list(q.Target, q.Source)
 	if !ok || err != nil {
 		return nil, false, err
 	}
+	l = l.withBound(q.Walk)
 	m = &many{list: l}
 	m.other, m.collection, ok, err = v.sourceID(Source{q.Source.Collection, q.Other})
 	if !ok || err != nil {
 		return nil, false, err
 	}
-	m.wanted, err = v.accountIDs(q.DIDs)
+	m.wanted, err = c.accountIDs(v, q.DIDs)
 	if err != nil {
 		return nil, false, err
 	}
@@ -157,6 +158,10 @@ func (v *Snapshot) many(q ManyQuery) (m *many, ok bool, err error) {
 
 // othersOf returns the other targets of the record at a position, in order.
 func (m *many) othersOf(p codec.ListPosition) ([][]byte, error) {
+	err := m.list.read(lookupCost)
+	if err != nil {
+		return nil, err
+	}
 	value, err := m.list.v.FindRecord(codec.RecordKey(nil, p.AccountID, m.collection, p.Rkey()))
 	if value == nil || err != nil {
 		return nil, err

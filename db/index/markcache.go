@@ -14,9 +14,28 @@ const (
 	allMarks     = "a"
 )
 
+// readyMarks returns the marks of the whole list if the cache has them; else nil.
+func (l List) readyMarks(cache *segment.Cache) *firstMarks {
+	if cache.Derived(allMarks+string(l.Prefix)) == nil { // most lists: the runs need not be asked
+		return nil
+	}
+	runs := l.runs()
+	m := l.cachedMarks(cache, allMarks, runs)
+	if m == nil || len(m.runs) < len(runs) || m.horizon < l.horizon {
+		return nil
+	}
+	return m
+}
+
 // marks returns the marks of the whole list, also of accounts that are being hidden; nil when an account's id is beyond
-// what they hold.
-func (l List) marks(ctx context.Context, cache *segment.Cache) (*firstMarks, error) {
+// what they hold. One request at a time derives those of a list: the next finds them in the cache.
+func (l List) marks(ctx context.Context, core *Core) (*firstMarks, error) {
+	end, err := core.deriving.begin(ctx, allMarks+string(l.Prefix))
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	cache := core.Blocks
 	v := *l.v
 	v.Hiding = nil
 	l.v = &v

@@ -45,7 +45,8 @@ func (s *Queries) Links(ctx context.Context, q ListQuery) (Page[Record], error) 
 		return page, checkPosition(q.After)
 	}
 	l = l.within(q.Since, q.Until)
-	wanted, err := v.accountIDs(q.DIDs)
+	l = l.withBound(q.Walk)
+	wanted, err := s.core.accountIDs(v, q.DIDs)
 	if err != nil {
 		return page, err
 	}

@@ -76,6 +76,9 @@ type ListQuery struct {
 	Reverse bool     // oldest first
 	Since   int64    // only links of this time or later, microseconds since 1970; 0: from the beginning
 	Until   int64    // only links of before this time; 0: to the end
+	// Walk is the most that the query may read, in entries of a list, some 0.1 µs each; beyond it the answer is a
+	// WalkError. 0: no bound.
+	Walk int64
 }
 
 // ManyQuery asks for what else the records link to that link to a target: from each of them, the links at Other.
