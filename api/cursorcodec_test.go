@@ -93,7 +93,7 @@ func flipEach(b []byte, f func([]byte)) {
 }
 
 // TestCursorBinds changes every field of a query in turn, by reflection, so that new fields are included. Each change
-// makes another cursor, except page size and position.
+// makes another cursor, except page size, position and what the query may read.
 func TestCursorBinds(t *testing.T) {
 	t.Parallel()
 	s := &server{}
@@ -111,7 +111,8 @@ func TestCursorBinds(t *testing.T) {
 	for path, set := range settable(reflect.TypeFor[db.ManyQuery]()) {
 		q := likesQuery
 		set(reflect.ValueOf(&q).Elem())
-		differs(path, s.cursorCodec(routes.GetBacklinks, q), path != "ListQuery.Limit" && path != "ListQuery.After")
+		differs(path, s.cursorCodec(routes.GetBacklinks, q), path != "ListQuery.Limit" && path != "ListQuery.After" &&
+			path != "ListQuery.Walk")
 	}
 
 	// Values whose concatenations are equal.
