@@ -25,7 +25,12 @@ type columnIterator struct {
 // seek returns an iterator before the first entry whose key is not below key. exact reports whether that is key itself.
 func (c *columns) seek(key []byte) (it columnIterator, exact bool) {
 	it.c = c
-	exact = it.advance(key, 0)
+	shared := 0
+	r := c.restartPoints()
+	if r != nil {
+		shared = r.moveBelow(key, &it)
+	}
+	exact = it.advance(key, shared)
 	return it, exact
 }
 
@@ -187,7 +192,8 @@ func (it *columnIterator) Key() []byte { return it.key }
 func (it *columnIterator) Value() []byte { return it.value }
 
 // totals returns the totals of the next n entries. The iterator stays where it is.
-func (it *columnIterator) totals(keyspace *lsm.Keyspace, n int) totals {
+func (it *columnIterator) totals(n int) totals {
+	keyspace := it.c.keyspace
 	if keyspace.Delta == nil {
 		return totals{int64(n), int64(n)}
 	}

@@ -4,13 +4,14 @@ import (
 	"encoding/binary"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
 	"weft.dev/weft/db/lsm"
 )
 
 // columns is a decompressed block in the column layout of blockWriter. It is checked once, so that reads of its entries
-// cannot fail. It is immutable. A look-up in columns takes a third of the time that building an lsm.Block takes, and
+// cannot fail. It is immutable but for its restart points. A look-up in columns takes a third of the time that building an lsm.Block takes, and
 // columns take half the memory of one.
 type columns struct {
 	n       int
@@ -23,6 +24,10 @@ type columns struct {
 	tails   [tailLen + 1][]byte // by distance from the end of a key
 	size    int                 // of all columns
 	narrow  bool                // each length is a byte, so that entry i has the i-th
+
+	keyspace *lsm.Keyspace // of its run
+	searched atomic.Bool
+	restarts atomic.Pointer[restarts]
 }
 
 // decoder decompresses blocks of all files; it is safe for concurrent use. Its limit is that of a block with its
@@ -35,13 +40,13 @@ var decoder = func() *zstd.Decoder {
 	return d
 }()
 
-// decodeColumns decodes a block of blockWriter.encode. Any other input gives an error.
-func decodeColumns(data []byte) (*columns, error) {
+// decodeColumns decodes a block of blockWriter.encode, of a run of a keyspace. Any other input gives an error.
+func decodeColumns(data []byte, keyspace *lsm.Keyspace) (*columns, error) {
 	raw, err := decoder.DecodeAll(data, nil)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errDamaged, err)
 	}
-	c := new(columns)
+	c := &columns{keyspace: keyspace}
 	return c, c.parse(raw)
 }
 
@@ -150,13 +155,8 @@ func (c *columns) check() (counts [tailLen + 1]int, err error) {
 // block copies the entries into an lsm.Block.
 func (c *columns) block() *lsm.Block { return (&columnIterator{c: c}).block(c.n) }
 
-// totals returns the totals of the first n entries.
-func (c *columns) totals(keyspace *lsm.Keyspace, n int) totals {
-	return (&columnIterator{c: c}).totals(keyspace, n)
-}
-
-// memory returns the memory of the columns, in bytes.
-func (c *columns) memory() int { return c.size + 24*(5+tailLen+1) }
+// memory returns the memory of the columns with their restart points, in bytes.
+func (c *columns) memory() int { return c.size + 24*(5+tailLen+1) + c.n/restartEvery*restartBytes }
 
 // uvarint decodes a number that is mostly below 128 and at most maxBlock. n is 0 or negative when there is none.
 func uvarint(b []byte) (v, n int) {

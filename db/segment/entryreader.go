@@ -56,6 +56,7 @@ func (r *entryReader) Key(i int64) ([]byte, error) {
 	if at < int64(r.it.i) {
 		r.it = columnIterator{c: r.it.c}
 	}
+	r.it.c.skipTo(int(at), &r.it)
 	for int64(r.it.i) <= at {
 		_, _ = r.it.Next()
 	}

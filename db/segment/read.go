@@ -62,7 +62,7 @@ func (r *Run) dataBlock(id int64) (*columns, error) {
 	}
 	var c *columns
 	err := r.readRow(tableBlocks, id, func(data []byte) (err error) {
-		c, err = decodeColumns(data)
+		c, err = decodeColumns(data, r.kind.Keyspace)
 		if err == nil && c.n == 0 {
 			err = errEmpty
 		}

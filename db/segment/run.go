@@ -173,14 +173,14 @@ func (r *Run) rangeTotals(from, to []byte) (t totals, err error) {
 		if hi.id == lo.id {
 			end := begin
 			end.seekOn(from, to)
-			return begin.totals(r.kind.Keyspace, end.i-begin.i), nil
+			return begin.totals(end.i - begin.i), nil
 		}
 		end, err = r.totalsBefore(hi, to)
 		if err != nil {
 			return t, err
 		}
 	}
-	before := lo.plus(block.totals(r.kind.Keyspace, begin.i))
+	before := lo.plus(block.totals(begin.i))
 	return totals{end.sum - before.sum, end.entries - before.entries}, nil
 }
 
@@ -191,5 +191,5 @@ func (r *Run) totalsBefore(handle blockHandle, key []byte) (totals, error) {
 		return totals{}, err
 	}
 	it, _ := block.seek(key)
-	return handle.plus(block.totals(r.kind.Keyspace, it.i)), nil
+	return handle.plus(block.totals(it.i)), nil
 }

@@ -17,7 +17,7 @@ func blockOf(tb testing.TB, e *entries) *columns {
 	for i := range e.Len() {
 		w.add(e.Block.Key(i), e.Block.Value(i))
 	}
-	c, err := decodeColumns(w.encode(nil, encoder(tb)))
+	c, err := decodeColumns(w.encode(nil, encoder(tb)), targetKind.Keyspace)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -68,6 +68,51 @@ func TestSeek(t *testing.T) {
 	}
 }
 
+// TestRestarts compares searches that begin at restart points with a linear search, and the totals of entries before
+// them with their sum. Blocks of up to restartEvery entries, and the first search of a block, have no restart points.
+func TestRestarts(t *testing.T) {
+	t.Parallel()
+	for name, long := range map[string]func(i int) bool{
+		"each length is a byte": func(int) bool { return false },
+		"some lengths are two":  func(i int) bool { return i%5 == 0 },
+	} {
+		for _, n := range []int{restartEvery, restartEvery + 1, 2 * restartEvery, 7*restartEvery + 5} {
+			t.Run(fmt.Sprintf("%s, %d", name, n), func(t *testing.T) {
+				t.Parallel()
+				random := randomEntries(rand.New(rand.NewPCG(uint64(n), 3)), 2*n, long).Block
+				var list []entry
+				for i := range n {
+					list = append(list, entry{random.Key(i), random.Value(i)})
+				}
+				e := sorted(list)
+				c := blockOf(t, e)
+				if c.restartPoints() != nil {
+					t.Error("the first search has restart points")
+				}
+				var before totals
+				for i := range n {
+					key := e.Block.Key(i)
+					for _, from := range [][]byte{key, append(bytes.Clone(key), 0)} {
+						at, exact := c.seek(from)
+						begin, isKey := position(e, from)
+						if at.i != begin || exact != isKey {
+							t.Fatalf("%q is sought: entry %d, %t; want %d, %t", from, at.i, exact, begin, isKey)
+						}
+						compareRest(t, at, e)
+					}
+					if got := c.totals(i); got != before {
+						t.Fatalf("before entry %d: %+v, want %+v", i, got, before)
+					}
+					before = before.plus(totals{int64(targetKind.Keyspace.DeltaOf(e.Block.Value(i))), 1})
+				}
+				if r := c.restartPoints(); (r == nil) != (n <= restartEvery) || r != nil && len(r.points) != (n-1)/restartEvery {
+					t.Errorf("restart points: %+v", r)
+				}
+			})
+		}
+	}
+}
+
 func compareSeeks(t *testing.T, e *entries) {
 	c := blockOf(t, e)
 	sought := [][]byte{{}}
@@ -99,7 +144,7 @@ func compareSeeks(t *testing.T, e *entries) {
 			for i := begin; i < end; i++ {
 				want = want.plus(totals{int64(targetKind.Keyspace.DeltaOf(e.Block.Value(i))), 1})
 			}
-			if got := at.totals(targetKind.Keyspace, end-begin); got != want {
+			if got := at.totals(end - begin); got != want {
 				t.Fatalf("from %q to %q: %+v, want %+v", from, to, got, want)
 			}
 		}
