@@ -183,6 +183,60 @@ func TestGoneIsNotSafe(t *testing.T) {
 	}
 }
 
+// TestGoneBehindSnapshot: the files of level 0 vanish, and a snapshot up to the same transaction stays. A restore lacks
+// nothing then, but Litestream finds its position in level 0: the newest file is sent again, by a running process and at
+// an end.
+func TestGoneBehindSnapshot(t *testing.T) {
+	t.Parallel()
+	for name, running := range map[string]bool{"while it runs": true, "at the end": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			events := mustEvents(t, 23, 600)
+			cfg := liveConfig(t)
+			cfg.Levels = []time.Duration{time.Hour}
+			p := mustBegin(t, cfg, 0, events)
+			feedAll(t, p, 300)
+			eventually(t, "all is uploaded", func() bool {
+				st := p.rep.Status()
+				return st.State == "ok" && st.LagTransactions == 0 && st.DurableLogSeq == p.store.Seq()
+			})
+			eventually(t, "a snapshot", func() bool { // the start makes one too, under the same name
+				_, err := p.rep.local.Snapshot(t.Context())
+				return err == nil
+			})
+			if gone, err := p.rep.missing(t.Context()); gone != nil || err != nil {
+				t.Fatalf("before anything is gone: %v, %v", gone, err)
+			}
+			removeAll(filepath.Join(cfg.Path, "ltx", "0"))
+			if running {
+				p.rep.pollNow <- struct{}{}
+				eventually(t, "level 0 has the newest file", func() bool { // sent anew, or one that was cut since
+					files, err := p.rep.listNames(t.Context())
+					st := p.rep.Status()
+					return err == nil && st.State == "ok" && st.ReplicaTXID > 0 &&
+						uint64(newestCut(files)) == st.ReplicaTXID
+				})
+				feedAll(t, p, 100)
+			}
+			mustEnd(t, p)
+			p = mustBegin(t, cfg, 0, events)
+			feedAll(t, p, 100)
+			_, err := p.rep.local.Compact(t.Context(), 1)
+			if err != nil && !errors.Is(err, litestream.ErrNoCompaction) { // the start has compacted
+				t.Errorf("compactions end: %v", err)
+			}
+			mustEnd(t, p)
+			want := uint64(400)
+			if running {
+				want += 100
+			}
+			if n := equalsModel(t, cfg, events, 0); uint64(n) != want {
+				t.Errorf("%d events came back, not %d", n, want)
+			}
+		})
+	}
+}
+
 // TestHoleBehindSnapshot: a cut that is lost before it was sent is made good also where a snapshot of later has come
 // first: the uploads and the merges go on.
 func TestHoleBehindSnapshot(t *testing.T) {

@@ -104,10 +104,12 @@ func (r *Replicator) poll(ctx context.Context) error {
 	return nil
 }
 
-// missing compares the replica with the uploads; nil: all files are there.
+// missing compares the replica with the uploads; nil: all files are there. The newest file of level 0 must be there even
+// where a snapshot of the same transaction replaces it for a restore: Litestream finds its position in level 0, and no
+// retention removes this file.
 func (r *Replicator) missing(ctx context.Context) (*GoneError, error) {
 	r.mu.Lock()
-	sent := r.state.remote // read before the listing
+	uploaded := r.state.remote // read before the listing
 	r.mu.Unlock()
 	before := r.knownNames()
 	files, err := r.listNames(ctx)
@@ -117,12 +119,17 @@ func (r *Replicator) missing(ctx context.Context) (*GoneError, error) {
 	if err := r.findForeignWrites(ctx, files, before); err != nil {
 		return nil, err
 	}
+	sent := uploaded
 	for _, f := range files {
 		sent = max(sent, f.Max)
 	}
 	if _, reach := restore.ChainFrom(files, restore.Target{}, 0); reach < sent {
 		return &GoneError{r.cfg.Replica.Where(),
 			fmt.Sprintf("the files end at transaction %s, but %s was uploaded", reach, sent)}, nil
+	}
+	if newest := newestCut(files); newest < uploaded {
+		return &GoneError{r.cfg.Replica.Where(),
+			fmt.Sprintf("level 0 ends at transaction %s, but %s was uploaded", newest, uploaded)}, nil
 	}
 	if sent == 0 {
 		return nil, nil // nothing was sent yet

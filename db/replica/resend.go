@@ -80,10 +80,14 @@ func (r *Replicator) resend(ctx context.Context, hole bool) error {
 	r.mu.Lock()
 	sent := r.state.resent
 	r.mu.Unlock()
-	if sent == 0 && reach < pos.TXID {
-		sent, err = r.closeGap(ctx, reach)
+	if sent == 0 && (reach < pos.TXID || newestCut(files) < pos.TXID) {
+		if reach < pos.TXID {
+			sent, err = r.closeGap(ctx, reach)
+		} else {
+			sent, err = pos.TXID, r.sendBehind(ctx, pos.TXID)
+		}
 		if err != nil {
-			return fmt.Errorf("replica: upload the whole database again: %w", err)
+			return fmt.Errorf("replica: upload again what is missing: %w", err)
 		}
 		files, err = r.listNames(ctx)
 		if err != nil {
@@ -106,15 +110,21 @@ func (r *Replicator) resend(ctx context.Context, hole bool) error {
 // withoutNewSnapshots leaves out the snapshots that are newer than all of level 0. A snapshot that was made after the
 // loss of an LTX file leads past the hole, and the uploads would stop before the hole until the next sync.
 func withoutNewSnapshots(files []restore.File) []restore.File {
+	newest := newestCut(files)
+	return slices.DeleteFunc(slices.Clone(files), func(f restore.File) bool {
+		return f.Level == restore.SnapshotLevel && f.Max > newest
+	})
+}
+
+// newestCut returns the newest transaction of level 0; 0: the level is empty.
+func newestCut(files []restore.File) ltx.TXID {
 	newest := ltx.TXID(0)
 	for _, f := range files {
 		if f.Level == 0 {
 			newest = max(newest, f.Max)
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(files), func(f restore.File) bool {
-		return f.Level == restore.SnapshotLevel && f.Max > newest
-	})
+	return newest
 }
 
 // closeGap leads from transaction reach to the newest LTX file, with a copy of the whole database if necessary. It
@@ -154,12 +164,18 @@ func (r *Replicator) closeGap(ctx context.Context, reach ltx.TXID) (to ltx.TXID,
 		r.local.Replica.SetPos(ltx.Pos{TXID: to})
 		return to, nil
 	}
+	return to, r.sendBehind(ctx, to)
+}
+
+// sendBehind sends LTX files again up to transaction to, which the replica's other levels reach: all that level 0
+// lacks, or the newest one alone.
+func (r *Replicator) sendBehind(ctx context.Context, to ltx.TXID) error {
 	behind, err := r.behindSnapshot(ctx, to)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	r.local.Replica.SetPos(ltx.Pos{TXID: behind})
-	return to, r.local.Replica.Sync(ctx)
+	return r.local.Replica.Sync(ctx)
 }
 
 // behindSnapshot returns the transaction after which LTX files are sent again behind a snapshot up to transaction to:
@@ -170,12 +186,7 @@ func (r *Replicator) behindSnapshot(ctx context.Context, to ltx.TXID) (ltx.TXID,
 	if err != nil {
 		return 0, err
 	}
-	newest := ltx.TXID(0)
-	for _, f := range files {
-		if f.Level == 0 {
-			newest = max(newest, f.Max)
-		}
-	}
+	newest := newestCut(files)
 	if newest == 0 || newest >= to || !r.haveCuts(newest+1) {
 		return to - 1, nil
 	}
