@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -91,7 +92,7 @@ func (s *Index) diskRoom() (diskRoom, error) {
 	return room, nil
 }
 
-// used returns the bytes of all files of the data directory.
+// used returns the bytes of all files of the data directory, with the room for the copies in the scratch directory.
 func (s *Index) used() (bytes int64, err error) {
 	s.use.mu.Lock()
 	defer s.use.mu.Unlock()
@@ -100,12 +101,31 @@ func (s *Index) used() (bytes int64, err error) {
 		return s.use.bytes, nil
 	}
 	bytes, err = filesBytes(s.cfg.Dir)
+	if err == nil && s.cfg.Scratch != "" {
+		var room int64
+		room, err = s.scratchRoom()
+		bytes += room
+	}
 	if err != nil {
 		return 0, fmt.Errorf("db: add up the files of %s: %w", s.cfg.Dir, err)
 	}
 	s.use.at = now
 	s.use.bytes = bytes
 	return bytes, nil
+}
+
+// scratchRoom returns the bytes that the scratch directory lacks to hold a copy of weft.db. They count as used whether
+// a copy is there or not: a horizon that moved for a copy would not move back with its removal.
+func (s *Index) scratchRoom() (int64, error) {
+	there, err := filesBytes(s.cfg.Scratch)
+	if err != nil {
+		return 0, err
+	}
+	info, err := os.Stat(filepath.Join(s.cfg.Dir, "weft.db"))
+	if err != nil {
+		return 0, err
+	}
+	return max(info.Size()-there, 0), nil
 }
 
 // forgetUse has the files added up again at the next look.

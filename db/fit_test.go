@@ -196,3 +196,42 @@ func TestFitLooksAnew(t *testing.T) {
 		t.Errorf("the horizon has moved from %d to %d", f.fitUS, us)
 	}
 }
+
+// TestFitScratch: the copy of weft.db that a verification of the replica makes moves no horizon, because its room is
+// kept before and after.
+func TestFitScratch(t *testing.T) {
+	t.Parallel()
+	f := newFitting(t, 600<<10)
+	f.cfg.Scratch = filepath.Join(f.cfg.Dir, "verify")
+	f.open(fitRules, f.times)
+	for range 50 {
+		f.batch(400)
+	}
+	if f.fitUS == 0 {
+		t.Fatal("all links fit the budget")
+	}
+	for us := int64(-1); us != f.fitUS; { // until nothing is due
+		us = f.fitUS
+		f.look()
+	}
+	before := must(f.s.Space(t.Context()))
+	info := must(os.Stat(filepath.Join(f.cfg.Dir, "weft.db")))
+	if err := os.MkdirAll(f.cfg.Scratch, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(f.cfg.Scratch, "copy"), make([]byte, info.Size()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	us := f.fitUS
+	f.clock.Add(3) // longer than the size of the files is believed
+	if err := f.s.PruneTick(); err != nil {
+		t.Fatal(err)
+	}
+	if f.s.FitUS() != us {
+		t.Errorf("the horizon has moved from %d to %d", us, f.s.FitUS())
+	}
+	if sp := must(f.s.Space(t.Context())); sp.Free != before.Free {
+		t.Errorf("free: %d bytes, and %d with the copy", before.Free, sp.Free)
+	}
+	f.compare(100)
+}

@@ -72,6 +72,9 @@ type Config struct {
 	// Budget bounds the bytes of all files in Dir: indexing pauses before they take more. The zero Budget sets no bound
 	// beside the disk.
 	Budget Budget
+	// Scratch is a directory in Dir where a verification of the replica restores weft.db. The budget has room for one
+	// copy at any time. Empty: nothing is restored there.
+	Scratch string
 	// Disk returns the free and the total bytes of a directory's disk, without those that only root may use; 0 of 0: not
 	// known. Nil: the system's figures. Tests simulate a disk.
 	Disk func(dir string) (free, total int64, err error)

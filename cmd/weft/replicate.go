@@ -102,7 +102,7 @@ func (w *writer) prepareReplica(ctx context.Context, d *daemon) (*replication, e
 	d.registry.MustRegister(newReplicaMetrics(r.replicator))
 	if w.verifyEvery > 0 {
 		r.verifier = restore.NewVerifier(restore.VerifierConfig{
-			Source: r.cfg, Every: w.verifyEvery, Scratch: filepath.Join(w.db.Dir, "verify"), Reached: r.replicator.Reached,
+			Source: r.cfg, Every: w.verifyEvery, Scratch: w.db.Scratch, Reached: r.replicator.Reached,
 			Logger: w.logger, Metrics: d.registry,
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -178,6 +179,9 @@ func writerOf(cmd *cli.Command, upstreams []upstream.Address) (*writer, error) {
 	replicate, err := replicationOf(cmd)
 	if err != nil {
 		return nil, err
+	}
+	if replicate != nil && cmd.Duration("verify-every") > 0 {
+		store.Scratch = filepath.Join(store.Dir, "verify")
 	}
 	return &writer{writerConfig: writerConfig{
 		jetstream: endpointsOf(upstreams), jetstreamKey: cmd.String("jetstream-key"), from: from, yes: cmd.Bool("yes"),

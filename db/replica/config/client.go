@@ -10,6 +10,8 @@ import (
 	"github.com/benbjohnson/litestream/file"
 	"github.com/benbjohnson/litestream/s3"
 	"github.com/benbjohnson/litestream/sftp"
+
+	"weft.dev/weft/api/budget"
 )
 
 // Directories beneath a replica's path.
@@ -91,12 +93,12 @@ func (c Config) s3() *s3.ReplicaClient {
 	client.SkipVerify = c.SkipVerify
 	client.StorageClass = c.StorageClass
 	client.ForcePathStyle = c.Endpoint != "" // only AWS does without both
-	client.PartSize = defaultPartSize
+	client.PartSize = partSize(budget.Memory())
 	client.Concurrency = defaultConcurrency
 	switch {
 	case litestream.IsTigrisEndpoint(c.Endpoint):
 		client.RequireContentMD5 = false
-		client.PartSize = s3.DefaultTigrisPartSize
+		client.PartSize = min(client.PartSize, s3.DefaultTigrisPartSize)
 	case litestream.IsFilebaseEndpoint(c.Endpoint), litestream.IsBackblazeEndpoint(c.Endpoint),
 		litestream.IsMinIOEndpoint(c.Endpoint),
 		litestream.IsSupabaseEndpoint(c.Endpoint), litestream.IsNeonEndpoint(c.Endpoint):
@@ -119,3 +121,6 @@ func (c Config) s3() *s3.ReplicaClient {
 	}
 	return client
 }
+
+// partSize returns the size of a part of an upload to S3, in bytes, for a memory limit: 14 MB on a machine of 1 GB.
+func partSize(memory int64) int64 { return min(max(memory/partShare, leastPartSize), mostPartSize) }

@@ -45,7 +45,8 @@ type Config struct {
 	ForcePathStyle                         *bool  // nil: with an endpoint
 	SignPayload, RequireContentMD5         *bool  // nil: true, or as the endpoint's service needs
 	SkipVerify                             bool   // of the endpoint's certificate
-	// PartSize is the size of a part of an upload, in bytes. 0: 64 MB, or the size that the endpoint's service takes.
+	// PartSize is the size of a part of an upload, in bytes. 0: a share of the memory, or the size that the endpoint's
+	// service takes.
 	PartSize    int64
 	Concurrency int // parts at once; 0: 2
 
@@ -58,9 +59,14 @@ type Config struct {
 }
 
 const (
-	// defaultPartSize allows objects of 640 GB, because an upload has up to 10,000 parts. The default of S3's own
-	// client, 5 MiB, allows 52 GB. An upload takes as much memory as Concurrency + 1 parts, and less when it is small.
-	defaultPartSize    = 64_000_000
+	// partShare divides the memory for the size of a part. An upload holds Concurrency + 1 parts in memory, so 5 % of
+	// it, and less when it is small.
+	partShare = 64
+	// leastPartSize is the smallest part that S3 takes. It allows objects of 52 GB, because an upload has up to 10,000
+	// parts.
+	leastPartSize = 5 << 20
+	// mostPartSize allows objects of 640 GB.
+	mostPartSize       = 64_000_000
 	defaultConcurrency = 2
 	// DefaultTruncatePages is 100 GB of WAL. A forced truncation stops the writer while a reader is open. Zero would
 	// mean Litestream's default of 500 MB.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"weft.dev/weft/api/budget"
 
 	"github.com/benbjohnson/litestream/s3"
 	"github.com/benbjohnson/litestream/sftp"
@@ -236,7 +237,7 @@ func TestShippedConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := Parse("litestream.yml", text, environment("BUCKET=b", "REPLICA=r"))
+	c, err := Parse("litestream.yml", text, environment("BUCKET_NAME=b", "REPLICA=r"))
 	if err != nil || c.Bucket != "b" || c.Path != "weft/r" || c.DB != "/data/weft.db" || c.Endpoint != "" {
 		t.Errorf("%+v, %v", c, err)
 	}
@@ -258,7 +259,7 @@ func TestClientPlaces(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := client.(*boundedClient).client.(*s3.ReplicaClient)
-			if s.Path != tc.want || !s.ForcePathStyle || s.PartSize != 64_000_000 || s.Concurrency != 2 {
+			if s.Path != tc.want || !s.ForcePathStyle || s.PartSize != partSize(budget.Memory()) || s.Concurrency != 2 {
 				t.Errorf("%+v", s)
 			}
 			c.Type = "sftp"
@@ -278,6 +279,18 @@ func TestClientPlaces(t *testing.T) {
 	}
 }
 
+// TestPartSize: uploads take about a twentieth of the memory, within what S3 takes.
+func TestPartSize(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ memory, want int64 }{
+		{64 << 20, 5 << 20}, {7 << 27, 14 << 20}, {2 << 30, 32 << 20}, {4 << 30, 64_000_000}, {1 << 40, 64_000_000},
+	} {
+		if got := partSize(tc.memory); got != tc.want {
+			t.Errorf("memory of %d bytes: parts of %d bytes, not %d", tc.memory, got, tc.want)
+		}
+	}
+}
+
 // FuzzParse: no text makes the parser panic, and what it refuses names the file.
 func FuzzParse(f *testing.F) {
 	text, err := os.ReadFile(filepath.Join("..", "..", "..", "litestream.yml"))
@@ -288,7 +301,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("dbs: [{path: /a, replica: {url: 's3://b/p?endpoint=x'}}]\nlevels: [&l {interval: 1s}, *l]")
 	f.Add("dbs: [{path: /a, replica: {url: 'sftp://u@h/p'}}]")
 	f.Fuzz(func(t *testing.T, text string) {
-		c, err := Parse("litestream.yml", []byte(text), environment("BUCKET=b"))
+		c, err := Parse("litestream.yml", []byte(text), environment("BUCKET_NAME=b"))
 		if err != nil && !strings.Contains(err.Error(), "litestream.yml") {
 			t.Errorf("%q: %v", text, err)
 		}
