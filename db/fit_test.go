@@ -235,3 +235,40 @@ func TestFitScratch(t *testing.T) {
 	}
 	f.compare(100)
 }
+
+// TestFitHeld: segments that a compaction has replaced and that a query still reads move no horizon.
+func TestFitHeld(t *testing.T) {
+	t.Parallel()
+	f := newFitting(t, 600<<10)
+	for range 30 {
+		f.batch(400)
+	}
+	for us := int64(-1); us != f.fitUS; { // until nothing is due
+		us = f.fitUS
+		f.look()
+	}
+	var pairs []db.Pair
+	for n := range 300 {
+		pairs = append(pairs, db.Pair{Target: fmt.Sprintf("https://%d.example/", n),
+			Source: db.Source{Collection: "app.bsky.feed.like", Path: "subject.uri"}})
+	}
+	us, held := f.fitUS, int64(0)
+	_, err := f.s.Counts(t.Context(), pairs, func() error {
+		if held > 0 {
+			return nil
+		}
+		before := bytesIn(t, filepath.Join(f.cfg.Dir, "segments"))
+		if _, err := f.s.Compact(t.Context(), func(int64, int64) {}); err != nil {
+			return err
+		}
+		held = bytesIn(t, filepath.Join(f.cfg.Dir, "segments")) - before
+		f.clock.Add(3) // longer than the size of the files is believed
+		return f.s.PruneTick()
+	})
+	if err != nil || held <= 0 {
+		t.Fatalf("%v; the query holds %d bytes", err, held)
+	}
+	if f.s.FitUS() != us {
+		t.Errorf("the horizon has moved from %d to %d for %d bytes that a query holds", us, f.s.FitUS(), held)
+	}
+}

@@ -17,6 +17,10 @@ const (
 	subjects = 2000
 	// lookEvery is the interval at which memory and disk are read.
 	lookEvery = time.Second
+	// quietFor is the time for which nothing changes at rest. The log is pruned every ten seconds or so.
+	quietFor = 30 * time.Second
+	// settleFor bounds the wait for it.
+	settleFor = 10 * time.Minute
 )
 
 // sample collects what is read while weft works.
@@ -54,16 +58,8 @@ func measureLive(ctx context.Context, w *weft, server *sim.Server, o options) er
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	go emit(ctx, server, o.Rate)
-	settled := time.Now()
-	for quiet := 0; quiet < 5 && time.Since(settled) < 5*time.Minute; quiet++ { // the compactions of the replay
-		st, err := w.status(ctx)
-		if err != nil {
-			return err
-		}
-		if st.Index.Sealing || st.Index.Merging || st.Upstream.Lag > 5 {
-			quiet = 0
-		}
-		time.Sleep(lookEvery)
+	if err := w.settle(ctx); err != nil {
+		return err
 	}
 	begun := time.Now()
 	before := w.processor()
@@ -95,6 +91,33 @@ func measureLive(ctx context.Context, w *weft, server *sim.Server, o options) er
 		}
 		fmt.Printf("  replica    %.0f writes, %.0f listings and %.0f reads a day\n", day(0), day(1), day(2))
 	}
+	return nil
+}
+
+// settle waits until the work after a replay is done: compactions, and the end of the log's window in weft.db. It prints
+// what the index then takes on disk.
+func (w *weft) settle(ctx context.Context) error {
+	var last status
+	began := time.Now()
+	for quiet := time.Duration(0); quiet < quietFor && time.Since(began) < settleFor; quiet += lookEvery {
+		st, err := w.status(ctx)
+		if err != nil {
+			return err
+		}
+		if st.Index.Sealing || st.Index.Merging || st.Upstream.Lag > 5 || st.Space.Database < last.Space.Database {
+			quiet = 0
+		}
+		last = st
+		select {
+		case <-time.After(lookEvery):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	links := float64(max(last.Index.Links, 1))
+	fmt.Printf("at rest      after %s: %.1f B a link: %.1f of segments, %.1f of weft.db, %.1f of its WAL\n",
+		time.Since(began).Round(time.Second), float64(last.Space.bytes())/links, float64(last.Space.Segments)/links,
+		float64(last.Space.Database)/links, float64(last.Space.WAL)/links)
 	return nil
 }
 
@@ -144,7 +167,7 @@ func (w *weft) watch(ctx context.Context, s *sample, o options, enough func(stat
 		}
 		_, peak := w.memory()
 		s.peak = max(s.peak, int64(peak))
-		s.disk = max(s.disk, st.Space.Database+st.Space.WAL+st.Space.Segments)
+		s.disk = max(s.disk, st.Space.bytes())
 		if enough(st) {
 			return nil
 		}

@@ -166,12 +166,7 @@ type status struct {
 		Sealing  bool  `json:"sealing"`
 		Merging  bool  `json:"merging"`
 	} `json:"index"`
-	Space struct {
-		Database int64 `json:"database_bytes"`
-		WAL      int64 `json:"wal_bytes"`
-		Segments int64 `json:"segment_bytes"`
-		Free     int64 `json:"free_bytes"`
-	} `json:"space"`
+	Space    space `json:"space"`
 	Upstream struct {
 		State     string  `json:"state"`
 		Degraded  string  `json:"degraded"`
@@ -183,6 +178,15 @@ type status struct {
 	} `json:"replication"`
 	Faults []any `json:"faults"`
 }
+
+type space struct {
+	Database int64 `json:"database_bytes"`
+	WAL      int64 `json:"wal_bytes"`
+	Segments int64 `json:"segment_bytes"`
+	Free     int64 `json:"free_bytes"`
+}
+
+func (s space) bytes() int64 { return s.Database + s.WAL + s.Segments }
 
 func (w *weft) status(ctx context.Context) (status, error) {
 	text, err := w.get(ctx, "/status?format=json")

@@ -31,7 +31,8 @@ type Core struct {
 	Instance string // the name of the index; set once, before the first query
 
 	current atomic.Pointer[Snapshot]
-	filesMu sync.Mutex // guards the counts of file sets and files
+	filesMu sync.Mutex // guards the counts of file sets and files, and retired
+	retired int64      // bytes of the files that are removed with their last reference
 	Blocks  *segment.Cache
 
 	deriving oneAtATime // marks and sets of lists

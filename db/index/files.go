@@ -60,8 +60,12 @@ func (c *Core) ReleaseFiles(set *FileSet) {
 	if set.refs == 0 {
 		for _, f := range set.Files {
 			f.refs--
-			if f.refs == 0 {
-				done = append(done, f)
+			if f.refs > 0 {
+				continue
+			}
+			done = append(done, f)
+			if f.gone {
+				c.retired -= f.Bytes
 			}
 		}
 	}
@@ -92,7 +96,15 @@ func (c *Core) Retire(files []*File) {
 	defer c.filesMu.Unlock()
 	for _, f := range files {
 		f.gone = true
+		c.retired += f.Bytes
 	}
+}
+
+// RetiredBytes returns the bytes of retired files that a snapshot or a query still holds.
+func (c *Core) RetiredBytes() int64 {
+	c.filesMu.Lock()
+	defer c.filesMu.Unlock()
+	return c.retired
 }
 
 // Held returns those of the files that a snapshot or a query holds.
