@@ -85,8 +85,8 @@ func appendEvent(dst []byte, e *stream.Event, wanted []int, c wire.Content, repl
 		dst = append(dst, `","rev":"`...)
 		dst = append(dst, e.Rev...)
 		dst = append(dst, '"')
-		dst = appendEnds(dst, `,"removed":[`, e, wanted, true)
-		dst = appendEnds(dst, `,"added":[`, e, wanted, false)
+		dst = appendLinks(dst, `,"removed":[`, e, wanted, true)
+		dst = appendLinks(dst, `,"added":[`, e, wanted, false)
 		if c.Value != nil {
 			dst = append(dst, `,"cid":`...)
 			dst = appendString(dst, c.CID)
@@ -103,7 +103,8 @@ func appendEvent(dst []byte, e *stream.Event, wanted []int, c wire.Content, repl
 
 var operations = map[db.Op]string{db.OpCreate: `"create"`, db.OpUpdate: `"update"`, db.OpDelete: `"delete"`}
 
-func appendEnds(dst []byte, head string, e *stream.Event, wanted []int, removed bool) []byte {
+// appendLinks appends the wanted links of an event that it added, or those that it removed.
+func appendLinks(dst []byte, head string, e *stream.Event, wanted []int, removed bool) []byte {
 	dst = append(dst, head...)
 	first := true
 	for _, i := range wanted {

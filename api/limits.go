@@ -26,7 +26,7 @@ const (
 	// memoryShare is the divisor of the process's memory for sizes that clients choose. The rest is for the index, its
 	// cache and the garbage collector.
 	memoryShare = 8
-	// leastMemory is the least of it in bytes: a message of a subscriber must fit in the share of one host.
+	// leastMemory is the minimum of that budget, in bytes: a message of a subscriber must fit in the share of one host.
 	leastMemory = 96 << 20
 	// hostPart is the divisor of a budget of bytes for one host; a network gets twice as much.
 	hostPart = 4

@@ -60,7 +60,7 @@ func (s *Store) missingForFit() int64 {
 	}
 	largest := s.largestSegment()
 	missing := largest + largest/compactionSlack + r.reserve.Load() - r.free.Load()
-	missing -= s.core.RetiredBytes() // a query still reads them; their space comes back by itself
+	missing -= s.core.RetiredBytes()     // a query still reads them; their space comes back by itself
 	if g := r.growing.Load(); g != nil { // it is in that room already
 		missing -= g.most
 	}

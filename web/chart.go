@@ -11,7 +11,7 @@ import (
 	"weft.dev/weft/api/wire"
 )
 
-// This file draws SVG charts on the server. They need no script.
+// This file draws the charts of lists and of the front page as SVG, on the server. They need no script.
 
 // spark is a small bar chart of the last rates, newest at the right.
 type spark struct {

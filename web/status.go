@@ -23,8 +23,6 @@ type statusPage struct {
 	Shares      []share
 	Replication []fact
 	Replicates  *wire.Replication
-	Follows     *wire.Upstream
-	Copies      *wire.Following
 	Replay      *replayBar
 	Headline    string // the state in a few words
 	Lead        string // the state in a sentence or two
@@ -45,19 +43,6 @@ type level struct {
 	Width        float64
 }
 
-// share is a part of a bar of 100, with the colour of its kind.
-type share struct {
-	Name, Bytes, Color string
-	X, W               float64
-}
-
-// curve is a figure of the last minutes.
-type curve struct {
-	Name, Now, Note, Label, Color string
-	Points                        string // of a polyline in a box of 300 by 60
-	Area                          string
-}
-
 type replayBar struct {
 	Host, Done, Left string
 	Width            float64
@@ -68,19 +53,17 @@ func (s *Server) status(_ context.Context, a *answer) (*view, error) {
 	if err := a.decode(&p.Status); err != nil {
 		return nil, err
 	}
-	p.Follows = p.Status.Upstream
 	p.Replicates = p.Status.Replication
-	p.Upstream = upstreamFacts(p.Follows)
-	p.Replay = replayOf(p.Follows)
+	p.Upstream = upstreamFacts(p.Status.Upstream)
+	p.Replay = replayOf(p.Status.Upstream)
 	p.Curves = p.curves()
 	p.Index = p.indexFacts()
 	p.Levels = p.levels()
 	p.Disk = p.diskFacts(s.Now())
 	p.Shares = p.shares()
 	p.Replication = replicationFacts(p.Replicates)
-	p.Copies = p.Status.Following
-	if p.Copies != nil {
-		p.Upstream = followingFacts(p.Copies)
+	if p.Status.Following != nil {
+		p.Upstream = followingFacts(p.Status.Following)
 	}
 	p.Headline, p.Lead = p.headline()
 	return &view{Title: "Status", About: "Status of this index: upstream, size, gaps and replica.", Main: p}, nil
@@ -92,8 +75,8 @@ const mostLag = 60
 // headline returns the state of the service in a few words and in a sentence or two. It agrees with the figures below
 // it: an index that lags or has a figure that needs attention isn't called up to date.
 func (p *statusPage) headline() (headline, lead string) {
-	u := p.Follows
-	f := p.Copies
+	u := p.Status.Upstream
+	f := p.Status.Following
 	bad := func(fact fact) bool { return fact.Bad }
 	switch {
 	case !p.Ready:
@@ -284,28 +267,6 @@ func (p *statusPage) diskFacts(now time.Time) []fact {
 		"Memory used by links that are not in segments yet. weft flushes them to disk at 24 MiB.", false})
 }
 
-func (p *statusPage) shares() []share {
-	sp := &p.Space
-	parts := []share{
-		{Name: "segments", Bytes: humanize.Bytes(sp.Segments), Color: "indigo", W: float64(sp.Segments)},
-		{Name: "weft.db, with the log", Bytes: humanize.Bytes(sp.Database), Color: "weld", W: float64(sp.Database)},
-		{Name: "WAL", Bytes: humanize.Bytes(sp.WAL), Color: "madder", W: float64(sp.WAL)},
-	}
-	all := 0.0
-	for _, part := range parts {
-		all += part.W
-	}
-	x := 0.0
-	for i := range parts {
-		if all > 0 {
-			parts[i].X = x
-			parts[i].W = parts[i].W / all * 100
-		}
-		x += parts[i].W
-	}
-	return parts
-}
-
 func replicationFacts(r *wire.Replication) []fact {
 	if r == nil {
 		return nil
@@ -375,58 +336,6 @@ func lastSuccess(r *wire.Replication) string {
 		return "weft has uploaded nothing to " + r.Replica + " yet."
 	}
 	return "Last upload to " + r.Replica + ": " + moment(r.LastSuccess) + "."
-}
-
-// curveWidth and curveHeight are the viewBox of a curve.
-const curveWidth, curveHeight = 300.0, 60.0
-
-func (p *statusPage) curves() []curve {
-	points := p.History.Points
-	if len(points) < 2 {
-		return nil
-	}
-	draw := func(name, note, thread string, write func(float64) string, of func(i int) float64) curve {
-		c := curve{Name: name, Note: note, Color: thread}
-		newest := of(len(points) - 1)
-		sorted := make([]float64, len(points))
-		for i := range points {
-			sorted[i] = max(of(i), 0)
-		}
-		slices.Sort(sorted)
-		most := sorted[len(sorted)-1]
-		// A replay is a hundred times as fast as the live stream, which would become a flat line. So values far above
-		// the usual are cut off.
-		high := max(1, most)
-		if usual := sorted[len(sorted)/2]; usual > 1 {
-			high = min(high, 4*usual)
-		}
-		var b strings.Builder
-		for i := range points {
-			x := curveWidth * float64(i) / float64(len(points)-1)
-			y := curveHeight - 2 - (curveHeight-4)*min(max(of(i), 0), high)/high
-			fmt.Fprintf(&b, "%.1f,%.1f ", x, y)
-		}
-		c.Points = strings.TrimSpace(b.String())
-		c.Area = fmt.Sprintf("0,%.0f %s %.0f,%.0f", curveHeight, c.Points, curveWidth, curveHeight)
-		span := humanize.Seconds(p.History.Every * float64(len(points)))
-		c.Now = write(newest)
-		c.Label = fmt.Sprintf("%s over the last %s: %s now, %s at most", name, span, write(newest), write(most))
-		return c
-	}
-	curves := []curve{
-		draw("Events per second", "All events that the upstream sends.", "indigo", humanize.Figure,
-			func(i int) float64 { return points[i].Events }),
-		draw("Links per second", "Added links less removed links.", "moss", humanize.Figure,
-			func(i int) float64 { return points[i].Links }),
-		draw("Lag", "Time between the newest event and now.", "madder", humanize.Seconds,
-			func(i int) float64 { return points[i].Lag }),
-	}
-	if p.Follows != nil && nothingRead(p.Follows) {
-		lag := &curves[len(curves)-1]
-		lag.Now = "unknown"
-		lag.Label = "Lag: unknown, no event was read"
-	}
-	return curves
 }
 
 func logRows(oldest, newest uint64) int64 {

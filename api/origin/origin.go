@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// Of returns the scheme, host and port of a request: https://weft.example. What isn't a host in the request is not
-// repeated.
+// Of returns the scheme, host and port of a request: https://weft.example. An invalid Host header becomes localhost.
 func Of(r *http.Request) string {
 	scheme := "http"
 	if r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") {

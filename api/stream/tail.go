@@ -79,7 +79,7 @@ var (
 	ErrOutdated = errors.New("stream: the log no longer reaches back to the cursor")
 )
 
-// New returns a tail.
+// New returns a Tail. Run feeds it.
 func New(c Config) *Tail {
 	if c.Hold <= 0 {
 		c.Hold = defaultHold
@@ -186,12 +186,11 @@ func (t *Tail) read(ctx context.Context) (more bool, err error) {
 	return true, nil
 }
 
-// append adds events.
+// append adds the events of the log up to a row.
 func (t *Tail) append(events []*Event, upTo uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	// The time is taken under the lock, so that a held link that is already delivered is older than the hold for all
-	// later rows.
+	// Take the time under the lock: all rows that follow a delivered link are then dated after the end of its hold.
 	at := t.cfg.Now()
 	for _, e := range events {
 		e.At = at
@@ -220,7 +219,7 @@ func (t *Tail) drop(old time.Time) {
 	}
 }
 
-// pair marks both ends of links that are removed within the hold.
+// pair marks the addition and the removal of each link that is removed within the hold.
 func (t *Tail) pair(e *Event) {
 	for i := range e.Links {
 		l := &e.Links[i]

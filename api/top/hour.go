@@ -30,7 +30,7 @@ type targets struct {
 	least  uint32 // lower bound of the numbers in counts
 	// others is the upper bound of the links to a target that is not in counts.
 	others uint32
-	// sketched: the sketch has the links of all targets, less at most before for each target.
+	// sketched: the sketch counts every target, and at most before links too few for each.
 	sketched bool
 	before   uint32
 }

@@ -76,12 +76,14 @@ type requests struct {
 func (r *requests) counting(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		switch {
+		case q.Method == http.MethodDelete || q.Method == http.MethodPost && q.URL.Query().Has("delete"):
+			// removals cost nothing
 		case q.Method == http.MethodPut || q.Method == http.MethodPost:
 			r.writes.Add(1)
 		case q.Method == http.MethodGet && (q.URL.Query().Has("list-type") || q.URL.Query().Has("prefix")):
 			r.lists.Add(1)
 		case q.Method == http.MethodGet || q.Method == http.MethodHead:
-			r.reads.Add(1) // removals cost nothing
+			r.reads.Add(1)
 		}
 		next.ServeHTTP(w, q)
 	})

@@ -19,10 +19,10 @@ import (
 )
 
 const statusDescription = `
-Asks the weft at --url what its index holds, whether it is ready, which gaps are open, and how far its replica is. With
+Asks the weft at --url what its index holds, whether it is ready, which gaps are open, and how far behind its replica is. With
 --ready it asks /readyz alone and prints the answer, as a health check needs it.
 
-Exit code: 0 ready and, without --ready, the replica is not failing, 1 not so or no answer, 2 wrong usage.`
+Exit code: 0 ready; 1 not ready, no answer or, without --ready, a replica that fails; 2 wrong usage.`
 
 func statusCommand(stdout io.Writer) *cli.Command {
 	return &cli.Command{

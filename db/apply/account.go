@@ -104,7 +104,7 @@ func jobOf(status uint8) *job {
 
 // Shown reports whether a record's links are in the order by target.
 func (s *State) Shown(actor uint64, key []byte) bool {
-	if j := s.jobs[actor]; j != nil && j.left(key) {
+	if j := s.jobs[actor]; j != nil && j.pending(key) {
 		return j.was
 	}
 	return s.status.of(actor) == logrow.StatusActive

@@ -31,8 +31,8 @@ const (
 	// stepBytes ends a step too, for a record may have a thousand links: as delta.bytes counts, ten times what 2,000
 	// records of one link take.
 	stepBytes = 4 << 20
-	// seenPerRecord is how many keys of records that are gone cost as much as one that is there: they are passed over,
-	// and so they are counted.
+	// seenPerRecord is the number of deleted keys that cost as much to skip as one record costs to change, an estimate. A
+	// step counts the keys that it skips.
 	seenPerRecord = 8
 )
 
@@ -43,14 +43,14 @@ const (
 	sealedThenPurge
 )
 
-// left reports whether a job has not come to a record yet.
-func (j *job) left(key []byte) bool {
+// pending reports whether a job has not reached a record yet.
+func (j *job) pending(key []byte) bool {
 	upTo := j.after != nil && bytes.Compare(key, j.after) <= 0
 	return upTo == j.down
 }
 
 // purged reports whether a job has removed the record of a key.
-func (j *job) purged(key []byte) bool { return !j.thenPurge && !(j.purge && j.left(key)) }
+func (j *job) purged(key []byte) bool { return !j.thenPurge && !(j.purge && j.pending(key)) }
 
 // turned returns the job after a change of its account's status, which was not deleted: j itself where nothing changes,
 // nil where nothing is left to do.

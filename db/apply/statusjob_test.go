@@ -33,7 +33,7 @@ func TestJobTurns(t *testing.T) {
 			}
 			for i := range shown {
 				want := j.is
-				if j.left(key(i)) {
+				if j.pending(key(i)) {
 					want = j.was
 				}
 				if !gone[i] && shown[i] != want {
@@ -52,7 +52,7 @@ func TestJobTurns(t *testing.T) {
 			}
 			var left []int
 			for i := range shown {
-				if j.left(key(i)) {
+				if j.pending(key(i)) {
 					left = append(left, i)
 				}
 			}
@@ -70,7 +70,7 @@ func TestJobTurns(t *testing.T) {
 		}
 		for s.jobs[1] != nil { // to the end
 			for i := range shown {
-				if j := s.jobs[1]; j.left(key(i)) {
+				if j := s.jobs[1]; j.pending(key(i)) {
 					gone[i], shown[i] = gone[i] || j.purge, j.is
 				}
 			}

@@ -1,5 +1,5 @@
-// Package export reads all links of a data directory by record. It is above db, because it replays the log as a start
-// does.
+// Package export reads all links of a data directory by record. It imports db, because it replays the log as weft serve
+// does when it starts.
 package export
 
 import (

@@ -1,5 +1,5 @@
-// Package logrow is the rows of the log in weft.db: their columns, their numbers, how they are read, and the checksums
-// that hold them against what was written.
+// Package logrow defines the rows of the log in weft.db: their columns, their numbers, how they are read, and the
+// checksums that detect changed rows.
 package logrow
 
 // Op says what an upstream event does to an account or to one of its records.

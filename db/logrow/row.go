@@ -17,7 +17,7 @@ const (
 	// a record whose links weft itself changed: to the present spelling, or to a narrower slice; its revision is the
 	// account's newest, and a record that keeps a link keeps its body
 	OpRewritten Op = 10
-	OpTurn      Op = 11 // the change of status under way follows the account's status, which has changed again
+	OpTurn      Op = 11 // the account's status changed again while its job ran: the job reverses
 )
 
 // LinkShift makes a link row's id of its log row's seq and its number there. 12 bits hold the links that one row can

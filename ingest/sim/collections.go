@@ -59,7 +59,7 @@ var mixTotal = func() (sum int) {
 	return sum
 }()
 
-// write writes the record rc of account a, with createdAt us, to n.w.
+// write appends the content of a record to n.w. us is its createdAt, in microseconds since 1970.
 func (n *Network) write(a *account, rc rec, us int64) {
 	nsid := collections[rc.coll].nsid
 	switch rc.coll {

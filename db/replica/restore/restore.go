@@ -81,7 +81,7 @@ type restore struct {
 
 // Restore restores weft.db and its segments into a data directory: it downloads them under other names, verifies them
 // and then moves them into place. Without Force it touches no existing file. With Force it keeps all of them in
-// Restored.Aside. A *GapError or *PointError means that the target cannot be restored, and lists the possible targets.
+// Result.Aside. A *GapError or *PointError means that the target cannot be restored, and lists the possible targets.
 func Restore(ctx context.Context, src config.Source, dir string, o Options) (_ *Result, err error) {
 	if o.Now == nil {
 		o.Now = time.Now
