@@ -18,15 +18,15 @@ import (
 	"weft.dev/weft/web/handles"
 )
 
-// source keeps the index of a daemon current. It is a writer or a follower.
-type source interface {
+// indexer keeps the index of a daemon current. It is a writer or a follower.
+type indexer interface {
 	// open opens the index and registers its metrics. It may take minutes, and reports progress to d.opening.
 	open(ctx context.Context, d *daemon) error
 	// configure sets the index, how current it is and its status in the configuration of the API.
 	configure(c *api.Config)
 	// handler wraps the handler of all queries.
 	handler(next http.Handler) http.Handler
-	// start starts the goroutines of the source.
+	// start starts the goroutines of the indexer.
 	start(g *group)
 	// stop returns when all received events are committed and uploaded. Queries are answered meanwhile.
 	stop(ctx context.Context) error
@@ -53,7 +53,7 @@ type daemonConfig struct {
 // daemon serves an index over HTTP while a source keeps it current.
 type daemon struct {
 	daemonConfig
-	source   source
+	indexer  indexer
 	faults   faults
 	registry *prometheus.Registry
 	queries  net.Listener
@@ -68,8 +68,8 @@ const behindAfter = time.Minute
 var errStopping = errors.New("shutting down")
 
 // newDaemon binds the addresses. It makes nothing on disk, so that a daemon that cannot listen leaves no index behind.
-func newDaemon(c daemonConfig, s source) (*daemon, error) {
-	d := &daemon{daemonConfig: c, source: s, registry: prometheus.NewRegistry(), faults: faults{now: time.Now}}
+func newDaemon(c daemonConfig, x indexer) (*daemon, error) {
+	d := &daemon{daemonConfig: c, indexer: x, registry: prometheus.NewRegistry(), faults: faults{now: time.Now}}
 	d.logger = slog.New(d.faults.handler(c.logger.Handler()))
 	d.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var err error
@@ -105,8 +105,8 @@ func listenURL(l net.Listener) string { return "http://" + l.Addr().String() }
 func (d *daemon) run(ctx context.Context) (err error) {
 	d.opening = startOpening(d.queries, buildVersion(), d.logger)
 	defer d.opening.stop()
-	defer func() { err = errors.Join(err, d.source.close()) }()
-	err = d.source.open(ctx, d)
+	defer func() { err = errors.Join(err, d.indexer.close()) }()
+	err = d.indexer.open(ctx, d)
 	if err != nil && ctx.Err() != nil {
 		d.logger.Info("interrupted while opening the index; the next start resumes", "err", err)
 		return nil
@@ -121,11 +121,11 @@ func (d *daemon) run(ctx context.Context) (err error) {
 
 	g := newGroup(ctx, d.logger)
 	d.opening.stop()
-	servers := d.startServers(g, d.source.handler(pages))
+	servers := d.startServers(g, d.indexer.handler(pages))
 	if d.ready != nil {
 		d.ready(d, g)
 	}
-	d.source.start(g)
+	d.indexer.start(g)
 	g.start("history", func() error { return answers.Watch(streams) })
 	g.start("top", func() error { return answers.CountTop(streams) })
 	streamed := g.start("streams", func() error { return answers.Run(streams) })
@@ -135,7 +135,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 		d.logger.Info("shutting down: not ready")
 		d.stopping.Store(true)
 		ctx := context.WithoutCancel(ctx)
-		err := d.source.stop(ctx)
+		err := d.indexer.stop(ctx)
 		return errors.Join(err, d.closeConnections(ctx, endStreams, streamed, servers))
 	})
 	return g.wait()
@@ -155,7 +155,7 @@ func (d *daemon) handlers() (*api.Server, *web.Server) {
 		}
 		return nil
 	}
-	d.source.configure(&c)
+	d.indexer.configure(&c)
 	page := web.Config{
 		Store: c.Store, Logger: d.logger, Viewer: d.viewer,
 		Current: func() error {

@@ -14,7 +14,7 @@ import (
 	"weft.dev/weft/db/replica"
 )
 
-// follower is the source of serve --follow: it keeps a read-only copy current from a replica.
+// follower is the indexer of serve --follow: it keeps a read-only copy current from a replica.
 type follower struct {
 	config replica.FollowerConfig // open sets its logger
 	follow *replica.Follower      // nil before open

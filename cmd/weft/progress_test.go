@@ -104,23 +104,23 @@ func TestReplayProgress(t *testing.T) {
 func TestWaitsAreNamed(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		name   string
-		source func(t *testing.T, address string) source // a source that needs the server at the address
-		status string
-		log    string
+		name    string
+		indexer func(t *testing.T, address string) indexer // needs the server at the address
+		status  string
+		log     string
 	}{
-		{"an upstream", func(t *testing.T, address string) source {
+		{"an upstream", func(t *testing.T, address string) indexer {
 			return &writer{writerConfig: writerConfig{jetstream: []upstream.Endpoint{{URL: "http://" + address}},
 				from: ingest.From{Start: true},
 				db:   db.Config{Dir: t.TempDir()}}}
 		}, "waiting for an upstream to list its archive", "opening the data directory"},
-		{"a replica", func(t *testing.T, address string) source {
+		{"a replica", func(t *testing.T, address string) indexer {
 			dir := t.TempDir()
 			c := silentReplica(t, address, dir)
 			return &writer{writerConfig: writerConfig{jetstream: []upstream.Endpoint{{URL: "http://" + address}}, replica: &c,
 				db: db.Config{Dir: dir}}}
 		}, "waiting for the replica's answer and its lease", "waiting for its answer and its lease"},
-		{"a primary's replica", func(t *testing.T, address string) source {
+		{"a primary's replica", func(t *testing.T, address string) indexer {
 			return &follower{config: replica.FollowerConfig{Replica: silentReplica(t, address, "/data"), Dir: t.TempDir()}}
 		}, "waiting for the replica, to restore its newest state", "following a replica"},
 	} {
@@ -133,7 +133,7 @@ func TestWaitsAreNamed(t *testing.T) {
 			defer silent.Close()
 			var log bytes.Buffer
 			logger := slog.New(slog.NewTextHandler(&log, nil))
-			s := c.source(t, silent.Addr().String())
+			s := c.indexer(t, silent.Addr().String())
 			d, err := newDaemon(daemonConfig{listen: "127.0.0.1:0", logger: logger}, s)
 			if err != nil {
 				t.Fatal(err)

@@ -92,8 +92,8 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 }
 
 // serve runs a daemon until ctx ends.
-func serve(ctx context.Context, c daemonConfig, s source) error {
-	d, err := newDaemon(c, s)
+func serve(ctx context.Context, c daemonConfig, x indexer) error {
+	d, err := newDaemon(c, x)
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ type writerConfig struct {
 	verifyEvery  time.Duration  // 0: never
 }
 
-// writer is the source of serve and demo: it follows an upstream and writes the index.
+// writer is the indexer of serve and demo: it follows an upstream and writes the index.
 type writer struct {
 	writerConfig
 	logger      *slog.Logger

@@ -38,7 +38,8 @@ type leaseTimes struct {
 }
 
 // defaultLeaseTimes tolerate an outage of the store of half a minute. A second machine waits for 45 seconds.
-var defaultLeaseTimes = leaseTimes{renew: 10 * time.Second, suspend: 30 * time.Second, expire: 45 * time.Second}
+// Each renewal costs a write: 5,760 a day.
+var defaultLeaseTimes = leaseTimes{renew: 15 * time.Second, suspend: 30 * time.Second, expire: 45 * time.Second}
 
 // leaseRecord names the process that writes to a replica. The record with the highest generation is valid. One holder
 // creates a generation, on the condition that it does not exist, and no other process writes it. Generations are never
