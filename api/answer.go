@@ -11,11 +11,12 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"weft.dev/weft/api/budget"
-	"weft.dev/weft/api/origin"
 	"weft.dev/weft/api/routes"
+	"weft.dev/weft/api/wire"
 )
 
 const (
@@ -33,11 +34,11 @@ const (
 // order: the bytes of a body, a slot in the semaphore of the query's cost, the bytes of the answer.
 func (s *server) query(route *routes.Route, answer queryFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), s.Timeout)
-		defer cancel()
+		ctx := withTimeout(r.Context(), s.Timeout)
+		defer ctx.end()
 		who := s.clients.Of(r)
 		p := parseQuery(route, r.URL.RawQuery)
-		p.origin = origin.Of(r)
+		p.request = r
 		cache := cacheBriefly
 		if r.Method == http.MethodPost {
 			room, err := s.readBody(ctx, w, r, who, p)
@@ -131,8 +132,23 @@ func (s *server) readBody(ctx context.Context, w http.ResponseWriter, r *http.Re
 	return room, nil
 }
 
+// usualBody is the size of a page of 100 records, in bytes.
+const usualBody = 10 << 10
+
+// bodies are buffers of answers that have been encoded.
+var bodies = sync.Pool{New: func() any { b := make([]byte, 0, usualBody); return &b }}
+
 // encodeJSON panics when v cannot be encoded. Every type of package wire can.
 func encodeJSON(v any) []byte {
+	if a, ok := v.(wire.Appender); ok {
+		buf := bodies.Get().(*[]byte)
+		*buf = a.AppendJSON((*buf)[:0])
+		body := bytes.Clone(*buf)
+		if cap(*buf) <= 4*usualBody {
+			bodies.Put(buf)
+		}
+		return body
+	}
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false) // links have many &, which \u0026 makes unreadable
@@ -210,7 +226,12 @@ func newReply(r *http.Request, status int, contentType, cache string, body []byt
 // send writes an answer, without the body for HEAD.
 func (a *reply) send(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h.Set("Cache-Control", a.cache)
+	values := new([4]string) // of headers that are single, in one allocation
+	set := func(i int, name, value string) {
+		values[i] = value
+		h[name] = values[i : i+1 : i+1]
+	}
+	set(0, "Cache-Control", a.cache)
 	if a.modified != "" {
 		h.Set("Last-Modified", a.modified)
 	}
@@ -220,17 +241,17 @@ func (a *reply) send(w http.ResponseWriter, r *http.Request) {
 		h.Set("X-Content-Type-Options", "nosniff")
 	}
 	if a.tag != "" {
-		h.Set("ETag", a.tag)
+		set(1, "Etag", a.tag)
 	}
 	if a.unchanged {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	h.Set("Content-Type", a.contentType)
+	set(2, "Content-Type", a.contentType)
 	if a.encoding != "" {
 		h.Set("Content-Encoding", a.encoding)
 	}
-	h.Set("Content-Length", strconv.Itoa(len(a.body)))
+	set(3, "Content-Length", strconv.Itoa(len(a.body)))
 	w.WriteHeader(a.status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(a.body) // it fails only when the client has left
@@ -240,7 +261,11 @@ func (a *reply) send(w http.ResponseWriter, r *http.Request) {
 // etag returns 96 bits of the SHA-256 of a body, enough to distinguish all answers of a client.
 func etag(body []byte) string {
 	sum := sha256.Sum256(body)
-	return `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
+	var text [18]byte
+	text[0] = '"'
+	base64.RawURLEncoding.Encode(text[1:17], sum[:12])
+	text[17] = '"'
+	return string(text[:])
 }
 
 // matches reports whether If-None-Match has a tag. It compares weakly, as the header does: a proxy that compresses

@@ -45,7 +45,7 @@ var walks = [costs]int64{
 // costOf returns the cost of a query, before it is known how much it reads of a list. A query with an invalid parameter
 // costs nothing: its handler reports the parameter.
 func (s *server) costOf(ctx context.Context, p *params) (cost, error) {
-	q := &params{route: p.route, def: p.def, raw: p.raw, accounts: p.accounts, linked: p.linked}
+	q := &params{route: p.route, def: p.def, query: p.query, accounts: p.accounts, linked: p.linked}
 	switch p.route.Cost {
 	case routes.Lookup:
 		if p.def.Param("hydrate") != nil && q.flag("hydrate") {
@@ -99,7 +99,7 @@ func (p *params) pairs() int {
 	if p.input != nil {
 		return len(p.texts("subjects")) * len(p.texts("sources"))
 	}
-	return len(p.raw["subject"]) * len(p.raw["source"])
+	return p.times("subject") * p.times("source")
 }
 
 // costOfPage returns the cost of a page by its length, and by the content of records on it.

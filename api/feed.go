@@ -155,12 +155,12 @@ func (s *server) feed(ctx context.Context, p *params) (any, error) {
 	if limit != defaultOf(p, "limit") {
 		self.Set("limit", strconv.Itoa(limit))
 	}
-	f := feedWriter{words: s.Words, origin: p.origin}
+	f := feedWriter{words: s.Words, origin: p.origin()}
 	doc := atomFeed{
 		ID:    tagPrefix + "feed?" + values.Encode(),
 		Title: oneLine(s.Words.Title(f.about(q), each(q.Sources, sourceText)), maxTitle),
 		Links: []atomLink{
-			{Rel: "self", Type: "application/atom+xml", Href: p.origin + routes.Feed.Path + "?" + self.Encode()},
+			{Rel: "self", Type: "application/atom+xml", Href: f.origin + routes.Feed.Path + "?" + self.Encode()},
 			{Rel: "alternate", Type: "text/html", Href: f.page(q)},
 		},
 		Generator: "weft",

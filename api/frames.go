@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/json"
 	"strconv"
 
 	"weft.dev/weft/api/stream"
@@ -24,7 +23,7 @@ func appendLink(dst []byte, e *stream.Event, l *stream.Link, replay, more bool) 
 		dst = append(dst, `"create"`...)
 	}
 	dst = append(dst, `,"source":`...)
-	dst = appendString(dst, l.Source)
+	dst = wire.AppendString(dst, l.Source)
 	dst = append(dst, `,"source_record":"at://`...)
 	dst = append(dst, e.DID...)
 	dst = append(dst, '/')
@@ -34,7 +33,7 @@ func appendLink(dst []byte, e *stream.Event, l *stream.Link, replay, more bool) 
 	dst = append(dst, `","source_rev":"`...)
 	dst = append(dst, e.Rev...)
 	dst = append(dst, `","subject":`...)
-	dst = appendString(dst, l.Subject)
+	dst = wire.AppendString(dst, l.Subject)
 	cursor := e.Seq
 	if more {
 		cursor--
@@ -89,7 +88,7 @@ func appendEvent(dst []byte, e *stream.Event, wanted []int, c wire.Content, repl
 		dst = appendLinks(dst, `,"added":[`, e, wanted, false)
 		if c.Value != nil {
 			dst = append(dst, `,"cid":`...)
-			dst = appendString(dst, c.CID)
+			dst = wire.AppendString(dst, c.CID)
 			dst = append(dst, `,"value":`...)
 			dst = append(dst, c.Value...)
 		}
@@ -117,9 +116,9 @@ func appendLinks(dst []byte, head string, e *stream.Event, wanted []int, removed
 		}
 		first = false
 		dst = append(dst, `{"source":`...)
-		dst = appendString(dst, l.Source)
+		dst = wire.AppendString(dst, l.Source)
 		dst = append(dst, `,"subject":`...)
-		dst = appendString(dst, l.Subject)
+		dst = wire.AppendString(dst, l.Subject)
 		dst = append(dst, '}')
 	}
 	return append(dst, ']')
@@ -156,17 +155,4 @@ func appendOrigin(dst []byte, replay bool) []byte {
 		return append(dst, `"replay"`...)
 	}
 	return append(dst, `"live"`...)
-}
-
-// appendString writes a string as JSON. Nearly all strings have plain characters only.
-func appendString(dst []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' {
-			text, _ := json.Marshal(s) // of a string, it can't fail
-			return append(dst, text...)
-		}
-	}
-	dst = append(dst, '"')
-	dst = append(dst, s...)
-	return append(dst, '"')
 }

@@ -23,24 +23,33 @@ func (s *server) resolveSubject(ctx context.Context, p *params) {
 		linked := slices.ContainsFunc(sources.Items, func(c db.SourceCount) bool { return c.Links > 0 })
 		return err != nil || linked // the query has the same error and reports it
 	}
+	if s.Handles == nil {
+		return
+	}
 	for _, name := range []string{"subject", "target"} {
 		if schema := p.def.Param(name); schema == nil || schema.Type != "string" {
 			continue
 		}
-		for _, v := range p.values(name) { // one, or the query fails
-			uri, _ := link.Parse(v)
-			handle, _, ok := cutHandle(uri)
-			if !ok || s.Handles == nil {
-				continue
-			}
-			// The client does not get the error: it may describe this server's network.
-			did, err := s.Handles.DID(ctx, handle)
-			if err != nil {
-				did = ""
-			}
-			p.accounts = map[string]string{handle: did}
-		}
+		p.each(name, func(v string) { s.resolveHandle(ctx, p, v) }) // one, or the query fails
 	}
+}
+
+// resolveHandle resolves the handle in a subject, if it has one.
+func (s *server) resolveHandle(ctx context.Context, p *params, subject string) {
+	if strings.HasPrefix(subject, "at://did:") { // as most: the normal form has the same authority
+		return
+	}
+	uri, _ := link.Parse(subject)
+	handle, _, ok := cutHandle(uri)
+	if !ok {
+		return
+	}
+	// The client does not get the error: it may describe this server's network.
+	did, err := s.Handles.DID(ctx, handle)
+	if err != nil {
+		did = ""
+	}
+	p.accounts = map[string]string{handle: did}
 }
 
 // byDID replaces the handle in a subject by the account's DID. Without a DID, the subject stays as it is if records

@@ -87,7 +87,7 @@ func (p *params) dids(names ...string) []string {
 func (p *params) didsOrFrom() []string {
 	dids := p.dids("did")
 	from := p.fromDIDs()
-	if len(dids) > 0 && len(p.raw["from_dids"]) > 0 {
+	if len(dids) > 0 && p.times("from_dids") > 0 {
 		p.fail("from_dids", "can't be combined with `did`: repeat `did` for each DID instead")
 	}
 	return append(dids, from...)

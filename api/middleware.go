@@ -47,7 +47,7 @@ const SeqHeader = "Weft-Seq"
 // nameSeq adds SeqHeader. It reads the row before the query, so that an answer is at least as new as its header.
 func (s *server) nameSeq(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set(SeqHeader, strconv.FormatUint(s.Store.Seq(), 10))
+		w.Header()[SeqHeader] = []string{strconv.FormatUint(s.Store.Seq(), 10)}
 		next.ServeHTTP(w, r)
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"weft.dev/weft/api/lexicons"
+	"weft.dev/weft/api/origin"
 	"weft.dev/weft/api/routes"
 	"weft.dev/weft/link"
 )
@@ -34,12 +35,12 @@ const (
 // parameters and then checks once. After a fault, the values mean nothing.
 type params struct {
 	route *routes.Route
-	def   *lexicons.Def       // of the route
-	raw   map[string][]string // values by decoded name, still encoded: an ignored parameter may be malformed
+	def   *lexicons.Def // of the route
+	query []param       // in their order
 	// given has decoded values, from a message.
-	given  map[string][]string
-	input  map[string]any // body of a procedure, checked by its definition
-	origin string         // public URL of this server: https://weft.example
+	given   map[string][]string
+	input   map[string]any // body of a procedure, checked by its definition
+	request *http.Request  // nil: of a stream
 	// accounts has the DIDs of handles in the subject; "" for a handle that was not found.
 	accounts map[string]string
 	// linked reports whether any record links to a subject.
@@ -50,11 +51,43 @@ type params struct {
 	err   error
 }
 
+// param is a parameter of a query string. Its value is decoded when it is read: an ignored parameter may be malformed.
+type param struct {
+	name    string
+	raw     string // the value, encoded
+	decoded bool
+	value   string
+	fault   string // of the value; empty: none
+}
+
+// decode returns the value.
+func (v *param) decode() string {
+	if v.decoded {
+		return v.value
+	}
+	v.decoded = true
+	var err error
+	v.value, err = url.QueryUnescape(v.raw)
+	switch {
+	case err != nil:
+		v.fault = "contains an invalid percent escape: write a literal % as %25"
+	case !utf8.ValidString(v.value):
+		v.fault = "is not UTF-8: encode it as UTF-8 before percent-encoding it"
+	case strings.IndexByte(v.value, 0) >= 0:
+		v.fault = faultNUL
+	}
+	return v.value
+}
+
+const faultNUL = "contains a NUL character: remove it"
+
 // parseQuery splits a query string. It reports values that it cannot decode. url.ParseQuery drops them, which would
 // answer another query. A semicolon is a character like any other.
 func parseQuery(route *routes.Route, query string) *params {
-	p := &params{route: route, def: definitions.At(route.Path), raw: make(map[string][]string)}
-	for pair := range strings.SplitSeq(query, "&") {
+	p := &params{route: route, def: definitions.At(route.Path), query: make([]param, 0, 1+strings.Count(query, "&"))}
+	for more := query != ""; more; {
+		var pair string
+		pair, query, more = strings.Cut(query, "&")
 		if pair == "" {
 			continue
 		}
@@ -64,7 +97,7 @@ func parseQuery(route *routes.Route, query string) *params {
 			p.fail(clip(rawName), "is not a parameter name: it contains an invalid percent escape")
 			continue
 		}
-		p.raw[name] = append(p.raw[name], rawValue)
+		p.query = append(p.query, param{name: name, raw: rawValue})
 	}
 	return p
 }
@@ -75,27 +108,43 @@ func (p *params) fail(name, format string, args ...any) {
 	}
 }
 
-// values returns all values of a parameter, decoded.
-func (p *params) values(name string) []string {
-	var values []string
+// origin returns the public URL of this server: https://weft.example.
+func (p *params) origin() string { return origin.Of(p.request) }
+
+// times returns how often a parameter is in the query string.
+func (p *params) times(name string) (n int) {
+	for i := range p.query {
+		if p.query[i].name == name {
+			n++
+		}
+	}
+	return n
+}
+
+// each calls use for each value of a parameter, decoded.
+func (p *params) each(name string, use func(v string)) {
 	for _, v := range p.given[name] {
-		if strings.ContainsRune(v, 0) {
-			p.fail(name, "contains a NUL character: remove it")
+		if strings.IndexByte(v, 0) >= 0 {
+			p.fail(name, faultNUL)
 		}
-		values = append(values, v)
+		use(v)
 	}
-	for _, raw := range p.raw[name] {
-		v, err := url.QueryUnescape(raw)
-		switch {
-		case err != nil:
-			p.fail(name, "contains an invalid percent escape: write a literal %% as %%25")
-		case !utf8.ValidString(v):
-			p.fail(name, "is not UTF-8: encode it as UTF-8 before percent-encoding it")
-		case strings.ContainsRune(v, 0):
-			p.fail(name, "contains a NUL character: remove it")
+	for i := range p.query {
+		v := &p.query[i]
+		if v.name != name {
+			continue
 		}
-		values = append(values, v)
+		value := v.decode()
+		if v.fault != "" {
+			p.fail(name, "%s", v.fault)
+		}
+		use(value)
 	}
+}
+
+// values returns all values of a parameter, decoded.
+func (p *params) values(name string) (values []string) {
+	p.each(name, func(v string) { values = append(values, v) })
 	return values
 }
 
@@ -111,24 +160,30 @@ func (p *params) schema(name string) *lexicons.Schema {
 // likely a variable of the client was not set.
 func (p *params) text(name string) (string, bool) {
 	schema := p.schema(name)
-	values := p.values(name)
-	required := p.def.Requires(name)
+	first := ""
+	times := 0
+	p.each(name, func(v string) {
+		if times == 0 {
+			first = v
+		}
+		times++
+	})
 	switch {
-	case len(values) == 0 && required:
+	case times == 0 && p.def.Requires(name):
 		p.fail(name, "is missing: it is required")
 		fallthrough
-	case len(values) == 0:
+	case times == 0:
 		return "", false
-	case len(values) > 1:
-		p.fail(name, "appears %d times: send it once", len(values))
-	case values[0] == "" && required:
+	case times > 1:
+		p.fail(name, "appears %d times: send it once", times)
+	case first == "" && p.def.Requires(name):
 		p.fail(name, "is empty: it is required")
-	case values[0] == "":
+	case first == "":
 		p.fail(name, "is empty: give it a value or omit it")
-	case schema.MaxLength > 0 && len(values[0]) > schema.MaxLength:
+	case schema.MaxLength > 0 && len(first) > schema.MaxLength:
 		p.fail(name, "is too long: the limit is %d bytes", schema.MaxLength)
 	}
-	return values[0], true
+	return first, true
 }
 
 // checked returns v, which must have 1 to max bytes and no control characters. what names v within the parameter.

@@ -122,7 +122,7 @@ func TestSourceText(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{"subject.uri", ".x", "", "a[].b", "..", "x:y"} {
 		s := db.Source{Collection: "app.bsky.feed.like", Path: path}
-		p := &params{def: definitions.At("/xrpc/dev.weft.links.getBacklinks"), raw: map[string][]string{}}
+		p := &params{def: definitions.At("/xrpc/dev.weft.links.getBacklinks"), given: map[string][]string{}}
 		if got := p.sourceOf("source", sourceText(s)); got != s || p.err != nil {
 			t.Errorf("%q came back as %q, %v", sourceText(s), got, p.err)
 		}

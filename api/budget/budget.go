@@ -32,10 +32,11 @@ var ErrFull = errors.New("budget: too many wait already")
 type Budget struct {
 	cfg Config
 
-	mu      sync.Mutex
-	free    int64
-	held    map[string]int64 // by network and by host; a network and a host never have the same key
-	nets    []*netLine       // networks with waiting takers, the next one first
+	mu   sync.Mutex
+	free int64
+	// held is by network and by host; a network and a host never have the same key. Nil: each may hold all.
+	held    map[string]int64
+	nets    []*netLine // networks with waiting takers, the next one first
 	waiting int
 }
 
@@ -71,7 +72,11 @@ func New(c Config) *Budget {
 	if c.PerNet <= 0 || c.PerNet > c.Total {
 		c.PerNet = c.Total
 	}
-	return &Budget{cfg: c, free: c.Total, held: map[string]int64{}}
+	b := &Budget{cfg: c, free: c.Total}
+	if min(c.PerHost, c.PerNet) < c.Total {
+		b.held = map[string]int64{}
+	}
+	return b
 }
 
 // Free returns the amount that is not granted.
@@ -152,11 +157,17 @@ func (g *Grant) Shrink(n int64) {
 func (g *Grant) Give() { g.Shrink(0) }
 
 func (b *Budget) mayHold(who Client, n int64) bool {
+	if b.held == nil {
+		return true
+	}
 	return b.held[who.Host]+n <= b.cfg.PerHost && (who.Net == who.Host || b.held[who.Net]+n <= b.cfg.PerNet)
 }
 
 func (b *Budget) hold(who Client, n int64) {
 	b.free -= n
+	if b.held == nil {
+		return
+	}
 	b.add(who.Host, n)
 	if who.Net != who.Host {
 		b.add(who.Net, n)

@@ -35,16 +35,24 @@ func (c Clients) Of(r *http.Request) Client {
 	return ClientOf(text)
 }
 
+// maxAddress is longer than any address with a zone and a port, in bytes.
+const maxAddress = 64
+
 // ClientOf returns the client of an address with or without a port. A text that is not an address is a client of its
 // own; its first 64 bytes count.
 func ClientOf(address string) Client {
+	short := len(address) <= maxAddress
 	if host, _, err := net.SplitHostPort(address); err == nil {
 		address = host
 	}
-	ip, err := netip.ParseAddr(strings.Trim(address, "[]"))
+	address = strings.Trim(address, "[]")
+	ip, err := netip.ParseAddr(address)
 	if err != nil {
 		// A map keeps the text, so its length is bounded.
-		address = "?" + strings.Clone(address[:min(len(address), 64)])
+		address = "?" + strings.Clone(address[:min(len(address), maxAddress)])
+		return Client{address, address}
+	}
+	if ip.Is4() && short { // there is one way to write it
 		return Client{address, address}
 	}
 	ip = ip.Unmap().WithZone("")
