@@ -48,6 +48,15 @@ func (p ListPosition) Rkey() []byte {
 	return binary.BigEndian.AppendUint64([]byte{rkeyTID}, p.Rank<<clockBits|clock)
 }
 
+// AppendRkeyText appends the text of the record key.
+func (p ListPosition) AppendRkeyText(dst []byte) []byte {
+	if p.RkeySuffix[0] != rkeyClock {
+		return AppendRkeyText(dst, p.RkeySuffix)
+	}
+	clock := uint64(p.RkeySuffix[1])<<8 | uint64(p.RkeySuffix[2])
+	return link.AppendTID(dst, p.Rank<<clockBits|clock)
+}
+
 // DecodePosition reads a position from the front of key.
 func DecodePosition(key []byte) (p ListPosition, rest []byte, err error) {
 	if len(key) < 8 {

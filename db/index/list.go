@@ -123,6 +123,9 @@ const (
 	hiddenInPage = 50_000
 )
 
+// usualList is the number of links that a page has room for from the start.
+const usualList = 24
+
 // page returns the links after a position, and the position of the next page. It may be shorter than limit where many
 // links are about to be hidden.
 func (l List) page(ctx context.Context, after []byte, limit int, reverse bool) (found []codec.ListPosition, next []byte,
@@ -130,6 +133,7 @@ func (l List) page(ctx context.Context, after []byte, limit int, reverse bool) (
 	if err := checkPosition(after); err != nil {
 		return nil, nil, err
 	}
+	found = make([]codec.ListPosition, 0, min(limit, usualList))
 	hidden := 0
 	for sc := l.scan(ctx, after, reverse).LimitTombstones(deadInRow); ; {
 		if !sc.Next() {

@@ -63,8 +63,9 @@ func (s *Queries) Links(ctx context.Context, q ListQuery) (Page[Record], error) 
 		return Page[Record]{}, err
 	}
 	page.Items, err = s.recordsAt(ctx, q.Source.Collection, found)
-	for _, p := range found {
-		page.Times = append(page.Times, int64(p.Rank))
+	page.Times = make([]int64, len(found))
+	for i, p := range found {
+		page.Times[i] = int64(p.Rank)
 	}
 	page.Position = func(i int) []byte { return found[i].Append(nil) }
 	return page, err
@@ -169,22 +170,34 @@ func (l List) countShort(sc *lsm.MergingIterator) (c PairCount, ok, more bool, e
 	return c, true, more, sc.Err()
 }
 
-// recordsAt names the records of links.
+// recordsAt names the records of links. The record keys of a page are parts of one string.
 func (s *Queries) recordsAt(ctx context.Context, collection string, found []codec.ListPosition) ([]Record, error) {
 	ids := make([]uint64, len(found))
 	for i, p := range found {
 		ids[i] = p.AccountID
 	}
-	dids, err := s.core.AccountDIDs(ctx, ids)
+	dids, err := s.core.didsOf(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
-	records := make([]Record, len(found))
+	text := make([]byte, 0, tidLen*len(found))
+	ends := make([]int, len(found))
 	for i, p := range found {
-		records[i] = Record{DID: dids[p.AccountID], Collection: collection, Rkey: codec.RkeyString(p.Rkey())}
+		text = p.AppendRkeyText(text)
+		ends[i] = len(text)
+	}
+	rkeys := string(text)
+	records := make([]Record, len(found))
+	begin := 0
+	for i, end := range ends {
+		records[i] = Record{DID: dids[i], Collection: collection, Rkey: rkeys[begin:end]}
+		begin = end
 	}
 	return records, nil
 }
+
+// tidLen is the length of a TID, which most record keys are, in bytes.
+const tidLen = 13
 
 // afterSource is the id of the source that a page starts behind.
 func afterSource(q *SourcesQuery) (id uint64, err error) {

@@ -37,6 +37,22 @@ func (c *Core) AccountDIDs(ctx context.Context, ids []uint64) (map[uint64]string
 	return out, nil
 }
 
+// didsOf resolves accounts, in the order of the ids. Those of a page are mostly in the cache, which is asked once.
+func (c *Core) didsOf(ctx context.Context, ids []uint64) ([]string, error) {
+	dids := make([]string, len(ids))
+	if c.didCache.getAll(ids, dids) {
+		return dids, nil
+	}
+	resolved, err := c.AccountDIDs(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	for i, id := range ids {
+		dids[i] = resolved[id]
+	}
+	return dids, nil
+}
+
 // didsQuery reads the accounts of a JSON array of ids. With one parameter for all ids it is prepared once: preparing a
 // statement takes as long as reading some dozens of accounts.
 const didsQuery = "SELECT id, did FROM actors WHERE id IN (SELECT value FROM json_each(?))"
@@ -161,6 +177,24 @@ type cache[K comparable, V any] struct {
 func (c *cache[K, V]) get(key K) (V, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.find(key)
+}
+
+// getAll sets the value of each key. It returns false at the first key without a value.
+func (c *cache[K, V]) getAll(keys []K, values []V) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, key := range keys {
+		v, ok := c.find(key)
+		if !ok {
+			return false
+		}
+		values[i] = v
+	}
+	return true
+}
+
+func (c *cache[K, V]) find(key K) (V, bool) {
 	if v, ok := c.young[key]; ok {
 		return v, true
 	}

@@ -153,6 +153,12 @@ func (c *columns) compare(key, body []byte, passed *[tailLen + 1]int, tail int) 
 	return n, 0
 }
 
+// The arena of keys begins with room for a few, and grows by new ones: earlier keys stay where they are. In bytes.
+const (
+	leastArena = 128
+	mostArena  = 2048
+)
+
 // Next implements lsm.Iterator. The error is always nil.
 func (it *columnIterator) Next() (bool, error) {
 	c := it.c
@@ -168,6 +174,9 @@ func (it *columnIterator) Next() (bool, error) {
 	it.lens += b
 	if it.reuse {
 		it.arena = it.arena[:0]
+	}
+	if cap(it.arena)-len(it.arena) < s+r {
+		it.arena = make([]byte, 0, max(s+r, min(max(2*cap(it.arena), leastArena), mostArena)))
 	}
 	tail := min(r, tailLen)
 	at := len(it.arena)
