@@ -53,6 +53,14 @@ const (
 	generatedFile = "generated.json"
 )
 
+// accounts returns the number of accounts of the network.
+func (o *options) accounts() int64 {
+	if o.Accounts > 0 {
+		return o.Accounts
+	}
+	return max(o.Links/20, 1000)
+}
+
 // generate writes the events file.
 func generate(o options) (g generated, err error) {
 	start := time.Now()
@@ -60,7 +68,7 @@ func generate(o options) (g generated, err error) {
 	if err != nil {
 		return g, err
 	}
-	network := sim.NewNetwork(sim.NetworkConfig{Accounts: int(max(o.Links/20, 1000))})
+	network := sim.NewNetwork(sim.NetworkConfig{Accounts: int(o.accounts())})
 	var reader truth.Reader
 	r := rand.New(rand.NewPCG(1, 2))
 	batch := make([]apply.Event, 0, batchEvents)

@@ -19,13 +19,14 @@ import (
 
 // options are the flags, and the parameters that the parts of a run pass to each other.
 type options struct {
-	Links   int64
-	Dir     string
-	Window  time.Duration
-	Pace    time.Duration
-	Rate    int
-	Profile string
-	Bodies  db.Bodies
+	Links    int64
+	Accounts int64
+	Dir      string
+	Window   time.Duration
+	Pace     time.Duration
+	Rate     int
+	Profile  string
+	Bodies   db.Bodies
 
 	Skip int    // batches applied before
 	When string // the moment of a kill
@@ -39,6 +40,7 @@ and started again. A tenth of all links goes to one target.
 
   go run ./bench/storage                                      a million links: a minute or two
   go run ./bench/storage --links 10000000 --json ten.json     ten million: about ten minutes, 3 GB of disk
+  go run ./bench/storage --links 10000000 --accounts 5000000   the same with ten times the accounts
   go run ./bench/storage --bodies keep                        the same with the content of records
   go run ./bench/storage --links 100000000 --dir /data/bench  a hundred million: hours, 20 GB
 
@@ -65,8 +67,9 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		Description:     description,
 		HideHelpCommand: true,
 		Flags: []cli.Flag{
-			&cli.Int64Flag{Name: "links", Usage: "number of links to store, with an account for every 20", Value: 1_000_000,
-				Destination: &o.Links},
+			&cli.Int64Flag{Name: "links", Usage: "number of links to store", Value: 1_000_000, Destination: &o.Links},
+			&cli.Int64Flag{Name: "accounts", Usage: "number of accounts of the network; 0: one for every 20 links, and at " +
+				"least 1000", Destination: &o.Accounts},
 			&cli.StringFlag{Name: "dir", Usage: "an empty `DIRECTORY` to work in, which is kept (default: a temporary one, " +
 				"which is not), or one with nothing but events and generated.json of a run with the same options before",
 				Destination: &o.Dir},

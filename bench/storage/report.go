@@ -24,8 +24,8 @@ func (f *figures) print(w io.Writer) error {
 	t := &table{w: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
 	m := &f.Weft
 	per := func(bytes int64) string { return fmt.Sprintf("%.1f B/link", float64(bytes)/float64(m.Links)) }
-	t.row("links", "%d added by %d events, %d live; %d of them sent to one target", m.Links, m.Events, m.Live,
-		f.Generated.BigLinks)
+	t.row("links", "%d added by %d events of %d accounts, %d live; %d of them sent to one target", m.Links, m.Events,
+		f.Options.accounts(), m.Live, f.Generated.BigLinks)
 	t.row("generator", "%.0f events/s, apart", float64(f.Generated.AllBatches*batchEvents)/f.Generated.Took.Seconds())
 	t.row("load of the machine", "%s at the end of ingest", m.Load)
 
