@@ -79,11 +79,11 @@ func TestSegmentFormats(t *testing.T) {
 		pruned bool
 		want   []string
 	}{
-		{"a later number, whole log", ofFormat(3), false,
-			[]string{"its format is 3, and this weft reads 1 to 2: run the weft version that wrote it, or a newer one",
+		{"a later number, whole log", ofFormat(4), false,
+			[]string{"its format is 4, and this weft reads 1 to 3: run the weft version that wrote it, or a newer one",
 				"move the directory"}},
-		{"a later number, pruned log", ofFormat(3), true,
-			[]string{"its format is 3", "no longer has the rows of the segment", "re-index"}},
+		{"a later number, pruned log", ofFormat(4), true,
+			[]string{"its format is 4", "no longer has the rows of the segment", "re-index"}},
 		{"an older layout, whole log", hours(t), false,
 			[]string{"format 1 of a development build", "move the directory"}},
 		{"an older layout, pruned log", hours(t), true,

@@ -40,13 +40,27 @@ const (
 // RunIDs are the ids in the order of Snapshot.Trees.
 var RunIDs = [3]int{RunTargets, RunRecords, RunNames}
 
-// namesBlock is the size of a block of names. DIDs are random: small blocks compress them as well as large ones, and a
-// look-up of a name that the writer doesn't remember decodes a quarter as much.
+// namesBlock is the size of a compressed block of names. DIDs are random: small blocks compress them as well as large
+// ones, and a look-up decodes a quarter as much.
 const namesBlock = 2 << 10
+
+// namesFilter is the size of a filter of names, in pages of 4 KiB, up to which it stays in memory: 8 MiB for eight million
+// names. Larger are at most the oldest few segments, where most names are found anyway.
+const namesFilter = 2048
+
+// plcNames is the fixed form of the names of most accounts.
+var plcNames = segment.FixedWidth{
+	Size:        codec.PLCSize,
+	AppendFixed: codec.AppendPLC,
+	AppendKey:   codec.AppendPLCKey,
+	Number:      codec.NameID,
+	AppendValue: codec.AppendID,
+	Order:       codec.NameOrder,
+}
 
 // RunKinds describes the runs of a segment.
 var RunKinds = map[int]segment.Kind{
 	RunTargets: {Keyspace: &ByTarget, List: codec.ListMember},
 	RunRecords: {Keyspace: &ByRecord, Minute: codec.RecordMinute},
-	RunNames:   {Keyspace: &ByName, BlockSize: namesBlock},
+	RunNames:   {Keyspace: &ByName, BlockSize: namesBlock, Fixed: &plcNames, FilterInMemory: namesFilter},
 }

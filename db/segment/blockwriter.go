@@ -77,6 +77,11 @@ func (b *blockWriter) isFull(size int) bool {
 
 // encode appends the encoded block to dst and resets the writer.
 func (b *blockWriter) encode(dst []byte, z *zstd.Encoder) []byte {
+	return z.EncodeAll(b.encodeRaw(), dst)
+}
+
+// encodeRaw returns the block before compression and resets the writer. It is valid until the next call.
+func (b *blockWriter) encodeRaw() []byte {
 	b.raw = b.raw[:0]
 	for _, n := range []int{b.n, b.decoded, len(b.shared), len(b.rest), len(b.lens), len(b.keys)} {
 		b.raw = binary.AppendUvarint(b.raw, uint64(n))
@@ -90,7 +95,7 @@ func (b *blockWriter) encode(dst []byte, z *zstd.Encoder) []byte {
 	b.n = 0
 	b.decoded = 0
 	b.sizes = b.sizes[:0]
-	return z.EncodeAll(b.raw, dst)
+	return b.raw
 }
 
 func (b *blockWriter) appendKeys() {

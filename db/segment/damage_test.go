@@ -208,8 +208,8 @@ func TestRefused(t *testing.T) {
 		kinds map[int]Kind
 		want  string
 	}{
-		{"a newer format", 63, format + 1, testKinds, "its format is 3, and this weft reads 1 to 2"},
-		{"an older format", 63, oldestFormat - 1, testKinds, "its format is 0, and this weft reads 1 to 2"},
+		{"a newer format", 63, format + 1, testKinds, "its format is 4, and this weft reads 1 to 3"},
+		{"an older format", 63, oldestFormat - 1, testKinds, "its format is 0, and this weft reads 1 to 3"},
 		{"another application", 68, 0, testKinds, "another application"},
 		{"no database", 0, 'x', testKinds, "another application"},
 		{"a run of an unknown kind", 0, 'S', map[int]Kind{1: linkKind}, "an unknown run 2"},
@@ -251,7 +251,7 @@ func TestSwappedRows(t *testing.T) {
 			t.Parallel()
 			c, path := makeContent(), filepath.Join(t.TempDir(), "segment")
 			c.write(t, path, small)
-			w, err := createFile(path+"x", 512)
+			w, err := createFile(path+"x", 512, format)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -44,7 +44,7 @@ type fileWriter struct {
 
 // createFile creates the file. It uses no journal and no sync, because an incomplete file is never read and Write syncs
 // the complete one. SQLite keeps up to 4 MiB of dirty pages in memory.
-func createFile(path string, pageSize int) (*fileWriter, error) {
+func createFile(path string, pageSize, format int) (*fileWriter, error) {
 	name, err := uri(path, "_pragma=locking_mode(EXCLUSIVE)")
 	if err != nil {
 		return nil, err

@@ -62,7 +62,7 @@ func (r *Run) dataBlock(id int64) (*columns, error) {
 	}
 	var c *columns
 	err := r.readRow(tableBlocks, id, func(data []byte) (err error) {
-		c, err = decodeColumns(data, r.kind.Keyspace)
+		c, err = r.decodeColumns(data)
 		if err == nil && c.n == 0 {
 			err = errEmpty
 		}
@@ -78,10 +78,22 @@ func (r *Run) dataBlock(id int64) (*columns, error) {
 // readBlock reads a data or index block from the file, without the cache.
 func (r *Run) readBlock(t table, id int64) (block *lsm.Block, err error) {
 	err = r.readRow(t, id, func(data []byte) (err error) {
+		if t == tableBlocks && r.hasFixed && isFixed(data) {
+			block, err = r.kind.Fixed.block(data)
+			return err
+		}
 		block, err = decodeNonEmpty(data)
 		return err
 	})
 	return block, err
+}
+
+// decodeColumns decodes a data block.
+func (r *Run) decodeColumns(data []byte) (*columns, error) {
+	if r.hasFixed && isFixed(data) {
+		return r.kind.Fixed.columns(data, r.kind.Keyspace)
+	}
+	return decodeColumns(data, r.kind.Keyspace)
 }
 
 func decodeNonEmpty(data []byte) (*lsm.Block, error) {
@@ -92,26 +104,41 @@ func decodeNonEmpty(data []byte) (*lsm.Block, error) {
 	return block, err
 }
 
-// filterPage returns a page of the filter, through the cache.
+// filterPage returns a page of the filter, from memory or through the cache.
 func (r *Run) filterPage(n int64) ([]byte, error) {
 	id := r.head.Filter.First + n
+	if r.pages != nil {
+		if page := r.pages[n].Load(); page != nil {
+			return *page, nil
+		}
+		page, err := r.readFilterPage(id)
+		if err == nil {
+			r.pages[n].Store(&page)
+		}
+		return page, err
+	}
 	key := newCacheKey(r.segment.id, tableFilters, id)
 	if v, ok := r.segment.cache.get(key); ok {
 		return v.([]byte), nil
 	}
-	var page []byte
-	err := r.readRow(tableFilters, id, func(data []byte) error {
+	page, err := r.readFilterPage(id)
+	if err != nil {
+		return nil, err
+	}
+	r.segment.cache.put(key, page, cap(page))
+	return page, nil
+}
+
+// readFilterPage reads a page of the filter.
+func (r *Run) readFilterPage(id int64) (page []byte, err error) {
+	err = r.readRow(tableFilters, id, func(data []byte) error {
 		if len(data) != r.head.Filter.Blocks*filterBlockBytes {
 			return fmt.Errorf("%w: a page of a filter has %d bytes", errDamaged, len(data))
 		}
 		page = append(page, data...)
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	r.segment.cache.put(key, page, cap(page))
-	return page, nil
+	return page, err
 }
 
 // tableSets identifies sets in the cache.

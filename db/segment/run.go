@@ -3,6 +3,8 @@ package segment
 import (
 	"bytes"
 	"encoding/binary"
+	"sync"
+	"sync/atomic"
 
 	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/cespare/xxhash/v2"
@@ -19,6 +21,12 @@ type Run struct {
 	minutes *roaring.Bitmap // nil: keys have no minutes
 
 	firstSet int64 // row of its first set; the others follow it
+
+	hasFixed bool // it may have fixed blocks
+	fence    atomic.Pointer[fence]
+	fenceMu  sync.Mutex // held while the fence is read
+
+	pages []atomic.Pointer[[]byte] // of the filter, those that are in memory; nil: the cache has them
 }
 
 var _ lsm.Run = (*Run)(nil)
@@ -35,17 +43,27 @@ func (r *Run) Prefixes() int { return int(r.head.Prefixes) }
 // Total implements lsm.Run.
 func (r *Run) Total() int64 { return r.head.Total }
 
-// Memory returns the memory that the run takes besides the cache, in bytes: its minutes and about 1 KiB.
+// Memory returns the memory that the run takes besides the cache, in bytes: its minutes, its fence, its filter and about
+// 1 KiB.
 func (r *Run) Memory() int {
 	n := 1024
+	if f := r.fence.Load(); f != nil {
+		n += 8 * len(*f)
+	}
+	for i := range r.pages {
+		n += 8
+		if page := r.pages[i].Load(); page != nil {
+			n += len(*page)
+		}
+	}
 	if r.minutes != nil {
 		n += int(r.minutes.GetSizeInBytes())
 	}
 	return n
 }
 
-// MayContain implements lsm.Run. It reads a page of the filter through the cache. If that fails it returns true, so
-// that the error shows up in the read that follows.
+// MayContain implements lsm.Run. It reads a page of the filter. If that fails it returns true, so that the error shows
+// up in the read that follows.
 func (r *Run) MayContain(hash uint64, key []byte) bool {
 	if r.head.Entries == 0 {
 		return false
@@ -54,6 +72,9 @@ func (r *Run) MayContain(hash uint64, key []byte) bool {
 		if m, ok := minuteOf(r.kind, key); ok && !r.minutes.Contains(m) {
 			return false
 		}
+	}
+	if r.hasFixed && r.pages == nil {
+		return true // a look-up of a fixed key reads one page, as a look-up in the filter does
 	}
 	n, _, _ := r.head.Filter.locate(hash)
 	page, err := r.filterPage(n)
@@ -64,6 +85,12 @@ func (r *Run) MayContain(hash uint64, key []byte) bool {
 func (r *Run) Find(key []byte) (value []byte, ok bool, err error) {
 	if r.head.Entries == 0 {
 		return nil, false, nil
+	}
+	if r.hasFixed {
+		value, ok, done, err := r.findFixed(key)
+		if done || err != nil {
+			return value, ok, err
+		}
 	}
 	handle, err := r.findBlock(key)
 	if err != nil {

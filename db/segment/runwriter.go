@@ -16,6 +16,7 @@ type runWriter struct {
 	summary   *summary
 	index     indexWriter
 	block     blockWriter
+	fixed     fixedWriter
 	handle    blockHandle // of the current block
 	separator []byte      // before it
 	size      int         // of a full block, in bytes
@@ -24,6 +25,9 @@ type runWriter struct {
 // writeRun writes a run with its index, its filter and its sets.
 func writeRun(w *fileWriter, z *zstd.Encoder, in Input, path string, o Options) (h runHead, err error) {
 	r := &runWriter{file: w, z: z, o: o, size: cmp.Or(in.Kind.BlockSize, o.blockSize)}
+	if o.format >= formatFixed {
+		r.fixed = fixedWriter{kind: in.Kind.Fixed, room: fixedRoom(o.pageSize)}
+	}
 	r.index = indexWriter{size: o.nodeSize, write: func(b *blockWriter) (int64, error) {
 		return w.add(tableNodes, b.encode(w.row(), z))
 	}}
@@ -67,7 +71,7 @@ func (r *runWriter) addAll(entries Entries) error {
 	if err := r.summary.endList(); err != nil {
 		return err
 	}
-	if r.block.n == 0 {
+	if r.block.n+r.fixed.n() == 0 {
 		return nil
 	}
 	return r.flush()
@@ -78,12 +82,22 @@ func (r *runWriter) add(key, value []byte) error {
 	if _, err := r.summary.add(key, value); err != nil {
 		return err
 	}
-	if r.block.n == 0 {
-		r.handle = blockHandle{r.file.next[tableBlocks], before}
-		if before.entries > 0 {
-			// The shortest key above the last key of the previous block and not above this one.
-			r.separator = append(r.separator[:0], key[:common(r.block.last, key)+1]...)
+	// The form of the first entry decides the form of a block: so no sequence of entries makes many small blocks.
+	fixed, number, ok := r.fixed.fixed(key, value)
+	if ok && r.block.n == 0 {
+		return r.addFixed(key, fixed, number, before)
+	}
+	if r.fixed.n() > 0 {
+		if fixed == nil && r.fixed.addOther(key, value) {
+			r.setLast(key)
+			return nil
 		}
+		if err := r.flush(); err != nil {
+			return err
+		}
+	}
+	if r.block.n == 0 {
+		r.begin(key, before)
 	}
 	r.block.add(key, value)
 	if r.block.isFull(r.size) {
@@ -92,9 +106,42 @@ func (r *runWriter) add(key, value []byte) error {
 	return nil
 }
 
+// addFixed adds an entry to the fixed block.
+func (r *runWriter) addFixed(key, fixed []byte, number uint64, before totals) error {
+	if !r.fixed.fits(fixed, number) {
+		if err := r.flush(); err != nil {
+			return err
+		}
+	}
+	if r.fixed.n() == 0 {
+		r.begin(key, before)
+	}
+	r.fixed.add(fixed, number)
+	r.setLast(key)
+	return nil
+}
+
+// begin begins a block with its first key.
+func (r *runWriter) begin(key []byte, before totals) {
+	r.handle = blockHandle{r.file.next[tableBlocks], before}
+	if before.entries > 0 {
+		// The shortest key above the last key of the previous block and not above this one.
+		r.separator = append(r.separator[:0], key[:common(r.block.last, key)+1]...)
+	}
+}
+
+// setLast sets the last key, which blockWriter.add sets in other blocks.
+func (r *runWriter) setLast(key []byte) { r.block.last = append(r.block.last[:0], key...) }
+
 // flush writes the current block and adds it to the index.
 func (r *runWriter) flush() error {
-	if _, err := r.file.add(tableBlocks, r.block.encode(r.file.row(), r.z)); err != nil {
+	row := r.file.row()
+	if r.fixed.n() > 0 {
+		row = r.fixed.encode(row)
+	} else {
+		row = r.block.encode(row, r.z)
+	}
+	if _, err := r.file.add(tableBlocks, row); err != nil {
 		return err
 	}
 	return r.index.add(0, r.separator, r.handle)

@@ -80,6 +80,10 @@ func (s *Segment) addRun(h runHead, kind Kind, firstSet int64) (err error) {
 			return fmt.Errorf("minutes of run %d: %w", h.ID, err)
 		}
 	}
+	r.hasFixed = kind.Fixed != nil && s.file.format >= formatFixed
+	if h.Filter.Pages <= kind.FilterInMemory && h.Filter.Pages > 0 {
+		r.pages = make([]atomic.Pointer[[]byte], h.Filter.Pages)
+	}
 	s.runs[h.ID] = r
 	s.info.Runs = append(s.info.Runs, h.RunInfo)
 	return nil

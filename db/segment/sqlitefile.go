@@ -22,6 +22,7 @@ type sqliteFile struct {
 	pageSize int
 	usable   int    // bytes of each page
 	pages    uint32 // in the file
+	format   uint32
 }
 
 // errNotSegment is the error of Open for a file that is not a segment.
@@ -61,9 +62,10 @@ func (f *sqliteFile) readHeader() error {
 	if string(h[:16]) != "SQLite format 3\x00" || binary.BigEndian.Uint32(h[68:]) != applicationID {
 		return fmt.Errorf("%w: it has another application's header", errNotSegment)
 	}
-	if v := binary.BigEndian.Uint32(h[60:]); v < oldestFormat || v > format {
+	f.format = binary.BigEndian.Uint32(h[60:])
+	if f.format < oldestFormat || f.format > format {
 		return fmt.Errorf("%w: its format is %d, and this weft reads %d to %d: "+
-			"run the weft version that wrote it, or a newer one", ErrFormat, v, oldestFormat, format)
+			"run the weft version that wrote it, or a newer one", ErrFormat, f.format, oldestFormat, format)
 	}
 	f.pageSize = int(binary.BigEndian.Uint16(h[16:]))
 	if f.pageSize == 1 {

@@ -37,6 +37,7 @@ type Options struct {
 	pageSize  int // SQLite's, in bytes
 	level     zstd.EncoderLevel
 	listOver  int // lists of more entries have a set of their members
+	format    int // 2: no fixed blocks
 }
 
 func (o Options) withDefaults() Options {
@@ -46,7 +47,7 @@ func (o Options) withDefaults() Options {
 	for _, d := range []struct {
 		option *int
 		value  int
-	}{{&o.blockSize, 8192}, {&o.nodeSize, 8192}, {&o.pageSize, 4096}, {&o.listOver, 1000}} {
+	}{{&o.blockSize, 8192}, {&o.nodeSize, 8192}, {&o.pageSize, 4096}, {&o.listOver, 1000}, {&o.format, format}} {
 		if *d.option == 0 {
 			*d.option = d.value
 		}
@@ -85,7 +86,7 @@ func write(path string, meta map[string]string, inputs []Input, o Options) (info
 	if err := os.Remove(tmp); err != nil && !os.IsNotExist(err) {
 		return info, err
 	}
-	w, err := createFile(tmp, o.pageSize)
+	w, err := createFile(tmp, o.pageSize, o.format)
 	defer func() {
 		if err != nil {
 			_ = os.Remove(tmp)
