@@ -59,6 +59,9 @@ const frozenHost = "jetstream.example"
 // expectedFile lies in a frozen index beside its files: the cursor, and a line for each link.
 const expectedFile = "expected.txt"
 
+// base32Digits makes digits of base32 of decimal ones.
+var base32Digits = strings.NewReplacer("0", "a", "1", "b", "8", "c", "9", "d")
+
 // frozenEvents are what a frozen index was fed: a random history, and targets that another build may spell otherwise.
 func frozenEvents(seed uint64) (batches [][]apply.Event) {
 	h := newHistory(seed)
@@ -68,7 +71,7 @@ func frozenEvents(seed uint64) (batches [][]apply.Event) {
 			batch = append(batch, h.next()...)
 		}
 		for i := range 4 {
-			e := h.event(fmt.Sprintf("did:plc:%024d", 1000+4*n+i), db.OpCreate)
+			e := h.event("did:plc:"+base32Digits.Replace(fmt.Sprintf("%024d", 1000+4*n+i)), db.OpCreate)
 			e.Collection, e.Rkey = "app.bsky.feed.like", h.tid(h.now)
 			e.Links = []db.Link{{Path: "subject.uri",
 				Target: "at://" + h.dids[i] + "/app.bsky.feed.post/" + h.tid(1_760_000_000_000_000+int64(n%7))}}

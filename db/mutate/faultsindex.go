@@ -195,6 +195,26 @@ var indexFaults = []fault{
 		"db/segment.TestFilter",
 	},
 	{
+		"a fixed block is sought between separators of the same order", "db/segment/fence.go",
+		"return n - 1, n > 0 && (n == len(f) || f[n] > order)", "return n - 1, n > 0",
+		"db/segment.TestFixedEqualsMemory",
+	},
+	{
+		"a name without an id is among the other entries of a fixed block", "db/segment/runwriter.go",
+		"if fixed == nil && r.fixed.addOther(key, value) {", "if r.fixed.addOther(key, value) {",
+		"db/segment.TestFixedEqualsMemory",
+	},
+	{
+		"a fixed block takes an entry that overflows its page", "db/segment/fixedblock.go",
+		"+len(w.others) <= w.room", "+len(w.others) <= w.room+64",
+		"db/segment.TestFixedEqualsMemory",
+	},
+	{
+		"a run in a file of format 2 does without its filter", "db/segment/segment.go",
+		"r.hasFixed = kind.Fixed != nil && s.file.format >= formatFixed", "r.hasFixed = kind.Fixed != nil",
+		"db/segment.TestFilterInMemory",
+	},
+	{
 		"the minutes of a segment deny what it holds", "db/segment/run.go",
 		"ok && !r.minutes.Contains(m) {", "ok && r.minutes.Contains(m) {",
 		"db/segment.TestTreeEqualsMap",
