@@ -37,14 +37,30 @@ func (f *Applier) collection(nsid string, enter bool) (uint64, bool) {
 // intern returns the id of a name, a new one for a new name. kind is one of codec.KindDID, KindCollection and
 // KindSource; only a source has a collection.
 func (f *Applier) intern(kind byte, collection uint64, name string) uint64 {
-	f.val = append(f.val[:0], kind)
-	if kind == 's' {
-		f.val = codec.AppendID(f.val, collection)
-	}
-	f.val = append(f.val, name...)
+	f.setName(kind, collection, name)
 	if id, ok := f.id(); ok {
 		return id
 	}
+	return f.enter(kind, collection, name)
+}
+
+// setName sets f.val to the key of a name.
+func (f *Applier) setName(kind byte, collection uint64, name string) {
+	f.val = append(f.val[:0], kind)
+	if kind == codec.KindSource {
+		f.val = codec.AppendID(f.val, collection)
+	}
+	f.val = append(f.val, name...)
+}
+
+// enterAccount returns the id of a new account. The caller has looked it up and entered no name since.
+func (f *Applier) enterAccount(did string) uint64 {
+	f.setName(codec.KindDID, 0, did)
+	return f.enter(codec.KindDID, 0, did)
+}
+
+// enter returns a new id of the name whose key is in f.val.
+func (f *Applier) enter(kind byte, collection uint64, name string) uint64 {
 	id := f.state.nextID(kind)
 	f.d.names[string(f.val)] = id
 	f.rows.Names = append(f.rows.Names, logrow.NameRow{Kind: kind, ID: id, Collection: collection,

@@ -123,7 +123,7 @@ func (f *Applier) locate(r *recordEvent) bool {
 		return false
 	}
 	if !r.known {
-		r.actor = f.intern(codec.KindDID, 0, r.DID)
+		r.actor = f.enterAccount(r.DID)
 	}
 	var known bool
 	r.collection, known = f.collection(r.Collection, r.hasLinks())

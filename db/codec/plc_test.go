@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// someDIDKeys returns keys by name in order: random did:plc, others that are nearly one, and keys before and after them.
+// someDIDKeys returns keys by name in order: random did:plc, others that are nearly one, and keys before and after
+// them.
 func someDIDKeys(r *rand.Rand, n int) [][]byte {
 	const around = "/0123456789:@AZ`abcyz{~\x7f\x80"
 	keys := [][]byte{nil, {'c'}, {'d'}, []byte("ddid:"), []byte("ddid:plc"), []byte("ddid:plc:"), []byte("ddid:plc;"),

@@ -44,8 +44,8 @@ var RunIDs = [3]int{RunTargets, RunRecords, RunNames}
 // ones, and a look-up decodes a quarter as much.
 const namesBlock = 2 << 10
 
-// namesFilter is the size of a filter of names, in pages of 4 KiB, up to which it stays in memory: 8 MiB for eight million
-// names. Larger are at most the oldest few segments, where most names are found anyway.
+// namesFilter is the size of a filter of names, in pages of 4 KiB, up to which it stays in memory: 8 MiB for eight
+// million names. Larger ones are those of the oldest few segments, in which most names are found anyway.
 const namesFilter = 2048
 
 // plcNames is the fixed form of the names of most accounts.

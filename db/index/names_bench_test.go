@@ -93,6 +93,7 @@ func BenchmarkNames(b *testing.B) {
 			}
 		}
 		b.ReportMetric(float64(bytes)/float64(names), "B/name")
+		b.ReportMetric(float64(tree.Memory())/float64(names), "B/name-in-memory")
 	})
 	b.Run("miss", func(b *testing.B) {
 		keys := make([][]byte, 1<<17)

@@ -188,8 +188,8 @@ type fixedWriter struct {
 // n returns the number of fixed entries.
 func (w *fixedWriter) n() int { return len(w.numbers) }
 
-// fixed returns the fixed form of an entry. ok is false for an entry that has none: then fixed is nil unless the key has
-// one. It is valid until the next call.
+// fixed returns the fixed form of an entry. ok is false for an entry that has none: then fixed is nil unless the key
+// has one. It is valid until the next call.
 func (w *fixedWriter) fixed(key, value []byte) (fixed []byte, number uint64, ok bool) {
 	if w.kind == nil {
 		return nil, 0, false
@@ -202,11 +202,9 @@ func (w *fixedWriter) fixed(key, value []byte) (fixed []byte, number uint64, ok 
 	return w.form, number, ok
 }
 
-// shared returns the number of leading bytes that the keys and another share, fewer than all.
+// shared returns the number of leading bytes that the first key and a last one share, and so all between them; fewer
+// than all of a key.
 func (w *fixedWriter) shared(last []byte) int {
-	if w.n() == 0 {
-		return w.kind.Size - 1
-	}
 	return min(common(w.keys[:w.kind.Size], last), w.kind.Size-1)
 }
 
@@ -223,9 +221,13 @@ func (w *fixedWriter) fits(fixed []byte, number uint64) bool {
 	if w.n() == 0 {
 		return true
 	}
-	p := w.shared(fixed)
 	wide := width(max(w.highest, number) - min(w.lowest, number))
-	return fixedHeaderSize+p+(w.n()+1)*(w.kind.Size-p+wide)+len(w.others) <= w.room
+	return w.size(w.n()+1, w.shared(fixed), wide) <= w.room
+}
+
+// size returns the size of a block of n fixed entries and the others.
+func (w *fixedWriter) size(n, shared, width int) int {
+	return fixedHeaderSize + shared + n*(w.kind.Size-shared+width) + len(w.others)
 }
 
 // add adds a fixed entry.
@@ -246,10 +248,9 @@ const otherShare = 4
 
 // addOther adds an entry whose key has no fixed form to a block with fixed entries, if it has room.
 func (w *fixedWriter) addOther(key, value []byte) bool {
-	p := w.shared(w.keys[len(w.keys)-w.kind.Size:])
-	size := len(key) + len(value) + 2*binary.MaxVarintLen16
-	if len(w.others)+size > w.room/otherShare ||
-		fixedHeaderSize+p+w.n()*(w.kind.Size-p+width(w.highest-w.lowest))+len(w.others)+size > w.room {
+	more := len(key) + len(value) + 2*binary.MaxVarintLen16
+	size := w.size(w.n(), w.shared(w.lastKey()), width(w.highest-w.lowest))
+	if len(w.others)+more > w.room/otherShare || size+more > w.room {
 		return false
 	}
 	for _, part := range [][]byte{key, value} {
@@ -259,10 +260,13 @@ func (w *fixedWriter) addOther(key, value []byte) bool {
 	return true
 }
 
+// lastKey returns the fixed form of the last key.
+func (w *fixedWriter) lastKey() []byte { return w.keys[len(w.keys)-w.kind.Size:] }
+
 // encode appends the block to dst and resets the writer.
 func (w *fixedWriter) encode(dst []byte) []byte {
 	size := w.kind.Size
-	p := w.shared(w.keys[len(w.keys)-size:])
+	p := w.shared(w.lastKey())
 	wide := width(w.highest - w.lowest)
 	dst = append(dst, fixedMark, byte(p), byte(wide))
 	dst = binary.BigEndian.AppendUint16(dst, uint16(w.n()))
@@ -287,6 +291,6 @@ func (w *fixedWriter) encode(dst []byte) []byte {
 // their number, which has two bytes.
 const maxFixedRoom = 4096
 
-// fixedRoom returns the size of a fixed block that, with its row, fills a page of SQLite. Besides the record, a page has
-// 35 bytes at least; besides the block, the record has a header of 4 bytes and a checksum.
+// fixedRoom returns the size of a fixed block that, with its row, fills a page of SQLite. Besides the record, a page
+// has at least 35 bytes; besides the block, the record has a header of 4 bytes and a checksum.
 func fixedRoom(pageSize int) int { return min(pageSize-35-4-sumSize, maxFixedRoom) }

@@ -20,9 +20,9 @@ import (
 const (
 	// applicationID is SQLite's application_id of a segment: "weft".
 	applicationID = 0x77656674
-	// format is the number of the file format, stored as SQLite's user_version. Format 2 has no fixed blocks. Format 1 has
-	// the same layout without checksums of the log in its head. Early development builds wrote number 1 with hours in place of minutes; Open
-	// refuses those files because they have no minutes.
+	// format is the number of the file format, stored as SQLite's user_version. Format 2 has no fixed blocks. Format 1
+	// has the same layout without checksums of the log in its head. Early development builds wrote number 1 with hours in
+	// place of minutes; Open refuses those files because they have no minutes.
 	format = 3
 	// formatFixed is the first format with fixed blocks.
 	formatFixed = 3
@@ -68,8 +68,8 @@ type Kind struct {
 	BlockSize int
 	// Fixed gives entries a fixed width. Nil: no entry has one.
 	Fixed *FixedWidth
-	// FilterInMemory is the size of a filter, in pages, up to which its pages stay in memory once they are read, beside the
-	// cache. A look-up in a run with fixed entries doesn't use a larger filter.
+	// FilterInMemory is the size of a filter, in pages, up to which its pages stay in memory once they are read, beside
+	// the cache. A look-up in a run with fixed blocks doesn't use a larger filter.
 	FilterInMemory int64
 }
 

@@ -43,8 +43,8 @@ func (r *Run) Prefixes() int { return int(r.head.Prefixes) }
 // Total implements lsm.Run.
 func (r *Run) Total() int64 { return r.head.Total }
 
-// Memory returns the memory that the run takes besides the cache, in bytes: its minutes, its fence, its filter and about
-// 1 KiB.
+// Memory returns the memory that the run takes besides the cache, in bytes: its minutes, its fence, its filter and
+// about 1 KiB.
 func (r *Run) Memory() int {
 	n := 1024
 	if f := r.fence.Load(); f != nil {
