@@ -249,6 +249,7 @@ func (s *Store) compact(v *index.Snapshot, files []*index.File) (*index.File, er
 	if err != nil {
 		return nil, fmt.Errorf("db: compact log rows %d to %d: %w", row.FromSeq, row.ToSeq, err)
 	}
+	merged.End = last.End
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	merged.Linking = max(last.Linking-gone, 0) // another seal may have changed it

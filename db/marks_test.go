@@ -34,6 +34,7 @@ func TestMarkedAccounts(t *testing.T) {
 				t.Parallel()
 				c.cfg.Dir = t.TempDir()
 				c.cfg.JobRecords = 3
+				c.cfg.ShortList = 3
 				c.cfg.JobRest = -1
 				c.cfg.ReplayWindow = time.Hour
 				c.cfg.Now = func() time.Time { return time.Unix(1_770_000_000, 0) }
@@ -90,6 +91,7 @@ func compareMarked(t *testing.T, s *db.Store, r *rand.Rand, accounts, repeats, r
 		}
 		if r.IntN(3) == 0 {
 			untilNoJobs(t, s)
+			sameCount(t, s, q, round)
 		}
 		after := [][]byte{nil}
 		for range min(len(cursors), 3) {
@@ -107,6 +109,28 @@ func compareMarked(t *testing.T, s *db.Store, r *rand.Rand, accounts, repeats, r
 				q.After = p.Next
 			}
 		}
+	}
+}
+
+// sameCount counts the accounts of a list of which none is being hidden, by sets and by reading all.
+func sameCount(t *testing.T, s *db.Store, q db.ListQuery, round int) {
+	t.Helper()
+	q.Limit = 1
+	q.Since = 1
+	q.After = nil
+	whole, err := s.DIDs(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		n, err := s.CountDIDs(t.Context(), q.Target, q.Source)
+		if err != nil || n != whole.Total {
+			t.Fatalf("round %d: %d accounts, not %d; %v", round, n, whole.Total, err)
+		}
+	}
+	counts, err := s.Counts(t.Context(), []db.Pair{{Target: q.Target, Source: q.Source}}, nil)
+	if err != nil || counts[0].DIDs != whole.Total {
+		t.Fatalf("round %d: %v, not %d; %v", round, counts, whole.Total, err)
 	}
 }
 

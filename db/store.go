@@ -37,6 +37,8 @@ type Config struct {
 	SealBytes int
 	// CacheBytes bounds the cache of decoded segment blocks, in bytes; 0: 32 MiB.
 	CacheBytes int64
+	// ShortList is the longest list whose accounts are counted by reading it; 0: index.ShortList. Only tests change it.
+	ShortList int64
 	// ReplayWindow is the retention of log rows that a segment covers; 0: for ever, so that the index can be rebuilt
 	// from the log alone.
 	ReplayWindow time.Duration

@@ -130,9 +130,10 @@ func Count(sets ...*Set) uint64 {
 	ever := union(removed)
 	var rest Set
 	for _, s := range sets {
-		rest.Merge(&Set{s.added.restrict(ever), s.removed.restrict(ever)})
+		part := s.restrict(ever)
+		rest.Merge(&part)
 	}
-	return all.GetCardinality() - all.AndCardinality(ever) + rest.countDiffering()
+	return all.GetCardinality() - all.AndCardinality(ever) + rest.differing().GetCardinality()
 }
 
 func union(parts []*roaring.Bitmap) *roaring.Bitmap {
@@ -171,13 +172,18 @@ func (c counter) restrict(members *roaring.Bitmap) counter {
 	return out
 }
 
-// countDiffering returns the number of members whose two numbers differ.
-func (s *Set) countDiffering() uint64 {
+// restrict returns the set of only the given members.
+func (s *Set) restrict(members *roaring.Bitmap) Set {
+	return Set{s.added.restrict(members), s.removed.restrict(members)}
+}
+
+// differing returns the members whose two numbers differ.
+func (s *Set) differing() *roaring.Bitmap {
 	var parts []*roaring.Bitmap
 	for i := range max(len(s.added), len(s.removed)) {
 		parts = append(parts, roaring.Xor(s.added.bit(i).Bitmap, s.removed.bit(i).Bitmap))
 	}
-	return roaring.FastOr(parts...).GetCardinality()
+	return roaring.FastOr(parts...)
 }
 
 // Count returns Count of this set alone.

@@ -20,6 +20,7 @@ type CoreConfig struct {
 	Dir        string // the data directory
 	Logger     *slog.Logger
 	CacheBytes int64                   // bounds the cache of decoded segment blocks
+	ShortList  int64                   // the longest list that is counted by iteration; 0: ShortList
 	Failpoint  func(name string) error // called before a file is removed; nil: no call
 }
 
@@ -54,6 +55,9 @@ const Readers = 4
 
 // NewCore returns a core without a connection and without a snapshot.
 func NewCore(cfg CoreConfig) *Core {
+	if cfg.ShortList == 0 {
+		cfg.ShortList = ShortList
+	}
 	return &Core{CoreConfig: cfg, Blocks: segment.NewCache(cfg.CacheBytes)}
 }
 

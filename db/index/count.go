@@ -32,7 +32,7 @@ func (s *Queries) Counts(ctx context.Context, pairs []Pair, pause func() error) 
 			}
 		}
 		counted++
-		counts[l.pair], err = l.count(ctx)
+		counts[l.pair], err = l.count(ctx, s.core)
 		if err != nil {
 			return nil, err
 		}

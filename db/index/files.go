@@ -20,6 +20,9 @@ type File struct {
 	ManifestRow
 	*segment.Segment
 	Path string
+	// End identifies the moment of the log up to which this segment and all older ones have the index, in this process. A
+	// segment that replaces others has that of the newest of them.
+	End  uint64
 	refs int  // file sets that hold it; guarded by Core.filesMu
 	gone bool // no longer in the manifest: removed with its last reference
 }
@@ -199,7 +202,7 @@ func (c *Core) OpenSegment(row ManifestRow) (*File, error) {
 	}
 	row.NewestRank, _ = strconv.ParseUint(opened.Meta()[NewestRank], 10, 64)
 	row.OldestRank, _ = strconv.ParseUint(opened.Meta()[OldestRank], 10, 64)
-	return &File{ManifestRow: row, Segment: opened, Path: path}, nil
+	return &File{ManifestRow: row, Segment: opened, Path: path, End: lsm.NewRunID()}, nil
 }
 
 // belongs refuses a segment of another index, and a manifest whose checksums differ from the segment's, whose header

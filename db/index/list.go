@@ -272,32 +272,70 @@ func (l List) filtered(ctx context.Context, wanted map[uint64]struct{}, after []
 	return total, found, next, err
 }
 
-// ShortList is the longest list that is counted by iteration: that is faster than sets.
+// ShortList is the longest list that is counted by iteration, unless CoreConfig has another one: that is faster than
+// sets.
 const ShortList = 500
 
 // count counts the links, and the accounts that link.
-func (l List) count(ctx context.Context) (c PairCount, err error) {
+func (l List) count(ctx context.Context, core *Core) (c PairCount, err error) {
 	c.Links, err = l.Total()
 	if err != nil {
 		return c, err
 	}
-	c.DIDs, err = l.distinctOf(ctx, c.Links)
+	c.DIDs, err = l.distinctOf(ctx, core, c.Links)
 	return c, err
 }
 
-// distinct counts the accounts that link.
-func (l List) distinct(ctx context.Context) (int64, error) {
-	c, err := l.count(ctx)
+// distinct counts the accounts that link. It counts the links only of a list of middle length: those of a short list are
+// read, and a long one was asked for before.
+func (l List) distinct(ctx context.Context, core *Core) (int64, error) {
+	if core.Blocks.Derived(membersKey+string(l.Prefix)) != nil {
+		n, ok, err := l.distinctBySets(ctx, core)
+		if ok || err != nil {
+			return n, err
+		}
+	}
+	accounts, more, err := l.readAccounts(ctx, min(shortScan, int(core.ShortList)))
+	if err != nil {
+		return 0, err
+	}
+	if !more {
+		return distinctIn(accounts), nil
+	}
+	c, err := l.count(ctx, core)
 	return c.DIDs, err
 }
 
+// readAccounts returns the accounts of the links, some more than once. more is true where there are more than most
+// links, or very many removed ones.
+func (l List) readAccounts(ctx context.Context, most int) (accounts []uint64, more bool, err error) {
+	sc := l.scan(ctx, nil, false).LimitTombstones(deadInRow)
+	for sc.Next() {
+		if len(accounts) == most {
+			return nil, true, nil
+		}
+		p, err := l.Position(sc)
+		if err != nil {
+			return nil, false, err
+		}
+		accounts = append(accounts, p.AccountID)
+	}
+	return accounts, sc.LimitReached(), sc.Err()
+}
+
+// distinctIn returns how many accounts there are. It sorts them.
+func distinctIn(accounts []uint64) int64 {
+	slices.Sort(accounts)
+	return int64(len(slices.Compact(accounts)))
+}
+
 // distinctOf counts the accounts of a list with so many links.
-func (l List) distinctOf(ctx context.Context, total int64) (int64, error) {
+func (l List) distinctOf(ctx context.Context, core *Core, total int64) (int64, error) {
 	if total <= 1 {
 		return total, nil
 	}
-	if total > ShortList {
-		if n, ok, err := l.DistinctOfSets(ctx); ok || err != nil {
+	if total > core.ShortList {
+		if n, ok, err := l.distinctBySets(ctx, core); ok || err != nil {
 			return n, err
 		}
 	}
@@ -313,31 +351,15 @@ func (l List) distinctOf(ctx context.Context, total int64) (int64, error) {
 		}
 		actors = append(actors, p.AccountID)
 	}
-	slices.Sort(actors)
-	return int64(len(slices.Compact(actors))), sc.Err()
+	return distinctIn(actors), sc.Err()
 }
 
 // DistinctOfSets counts the accounts of a long list from the set of each run. ok is false when an account's id is
 // beyond what sets hold.
 func (l List) DistinctOfSets(ctx context.Context) (n int64, ok bool, err error) {
-	var sets []*distinct.Set
-	hash := ByTarget.Hash(l.Prefix)
-	for _, r := range l.v.Targets.Runs {
-		if !r.MayContain(hash, l.Prefix) {
-			continue
-		}
-		set, err := l.setOf(ctx, r)
-		if set == nil || err != nil {
-			return 0, false, err
-		}
-		sets = append(sets, set)
-		if l.horizon > 0 {
-			out, err := l.outSet(ctx, r)
-			if out == nil || err != nil {
-				return 0, false, err
-			}
-			sets = append(sets, out)
-		}
+	sets, ok, err := l.setsOf(ctx, l.v.Targets.Runs)
+	if !ok || err != nil {
+		return 0, false, err
 	}
 	return int64(distinct.Count(sets...)), true, nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"slices"
 
 	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/lsm"
@@ -29,7 +28,7 @@ func (s *Queries) CountDIDs(ctx context.Context, target string, source Source) (
 	if !ok || err != nil {
 		return 0, err
 	}
-	return l.distinct(ctx)
+	return l.distinct(ctx, s.core)
 }
 
 // Links lists the links to a target from one source, newest first, or oldest first when asked to.
@@ -131,7 +130,7 @@ func (s *Queries) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount
 		if !ok {
 			from = lsm.PrefixEnd(l.Prefix)
 			sc = nil
-			c, err = l.count(ctx)
+			c, err = l.count(ctx, s.core)
 			if err != nil {
 				return page, err
 			}
@@ -165,8 +164,7 @@ func (l List) countShort(sc *lsm.MergingIterator) (c PairCount, ok, more bool, e
 		accounts = append(accounts, p.AccountID)
 	}
 	c.Links = int64(len(accounts))
-	slices.Sort(accounts)
-	c.DIDs = int64(len(slices.Compact(accounts)))
+	c.DIDs = distinctIn(accounts)
 	return c, true, more, sc.Err()
 }
 
