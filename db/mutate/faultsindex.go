@@ -316,7 +316,7 @@ var indexFaults = []fault{
 		"db.TestKeepEqualsModel",
 	},
 	{
-		"a count of accounts has what is out", "db/index/list.go",
+		"a count of accounts has what is out", "db/index/segmentmembers.go",
 		"sets = append(sets, out)", "_ = out",
 		"db.TestKeepLongList",
 	},
