@@ -12,7 +12,12 @@ import (
 //
 // It is hand-made: keys of 16 bytes without a pointer are found in half the time of longer ones, and its limit is in
 // bytes.
-type Cache struct{ shards []shard }
+type Cache struct {
+	shards []shard
+	// large has the derived values of more than half a shard, up to half of the whole cache. What they take is taken from
+	// all shards in equal parts.
+	large shard
+}
 
 // minShard is the minimum size of a shard in bytes: enough for the set of a list of a few million members.
 const minShard = 8 << 20
@@ -23,14 +28,18 @@ func NewCache(size int64) *Cache {
 	n := max(1, min(16, 1<<(bits.Len64(uint64(max(size, 0)/minShard)|1)-1)))
 	c := &Cache{shards: make([]shard, n)}
 	for i := range c.shards {
-		s := &c.shards[i]
-		s.size = size / int64(n)
-		s.free = s.size
-		s.entries = map[cacheKey]*cacheEntry{}
-		s.ring.next = &s.ring
-		s.ring.prev = &s.ring
+		c.shards[i].init(size / int64(n))
 	}
+	c.large.init(size / 2)
 	return c
+}
+
+func (s *shard) init(size int64) {
+	s.size = size
+	s.free = size
+	s.entries = map[cacheKey]*cacheEntry{}
+	s.ring.next = &s.ring
+	s.ring.prev = &s.ring
 }
 
 // cacheKey identifies a cached value.
@@ -54,11 +63,12 @@ type cacheEntry struct {
 const entryOverhead = 256
 
 type shard struct {
-	mu      sync.Mutex
-	size    int64
-	free    int64
-	entries map[cacheKey]*cacheEntry
-	ring    cacheEntry // next is the most recently used entry, prev the least
+	mu       sync.Mutex
+	size     int64
+	reserved int64 // of size, for large values
+	free     int64
+	entries  map[cacheKey]*cacheEntry
+	ring     cacheEntry // next is the most recently used entry, prev the least
 }
 
 func (c *Cache) shard(key cacheKey) *shard {
@@ -67,8 +77,9 @@ func (c *Cache) shard(key cacheKey) *shard {
 	return &c.shards[h>>60&uint64(len(c.shards)-1)]
 }
 
-func (c *Cache) get(key cacheKey) (any, bool) {
-	s := c.shard(key)
+func (c *Cache) get(key cacheKey) (any, bool) { return c.shard(key).get(key) }
+
+func (s *shard) get(key cacheKey) (any, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, ok := s.entries[key]
@@ -83,20 +94,55 @@ func (c *Cache) get(key cacheKey) (any, bool) {
 // put stores a value of the given size in bytes, unless it is larger than a shard.
 func (c *Cache) put(key cacheKey, value any, size int) {
 	s := c.shard(key)
-	e := &cacheEntry{key: key, value: value, size: int64(size) + entryOverhead}
-	if e.size > s.size {
-		return
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.put(key, value, size)
+}
+
+// put stores a value in place of the one that the key had, unless it is too large. The caller holds mu.
+func (s *shard) put(key cacheKey, value any, size int) {
 	if old, ok := s.entries[key]; ok {
 		s.drop(old)
+	}
+	e := &cacheEntry{key: key, value: value, size: int64(size) + entryOverhead}
+	if e.size > s.size-s.reserved {
+		return
 	}
 	s.free -= e.size
 	s.entries[key] = e
 	s.ring.link(e)
+	s.evict()
+}
+
+// evict drops the values that were used longest ago until the others have room.
+func (s *shard) evict() {
 	for s.free < 0 {
 		s.drop(s.ring.prev)
+	}
+}
+
+// putLarge stores a value among the large ones, and takes its room from all shards.
+func (c *Cache) putLarge(key cacheKey, value any, size int) {
+	c.large.mu.Lock()
+	defer c.large.mu.Unlock()
+	c.large.put(key, value, size)
+	part := (c.large.size - c.large.free) / int64(len(c.shards))
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		s.free += s.reserved - part
+		s.reserved = part
+		s.evict()
+		s.mu.Unlock()
+	}
+}
+
+// remove drops what a key has.
+func (s *shard) remove(key cacheKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old, ok := s.entries[key]; ok {
+		s.drop(old)
 	}
 }
 
@@ -111,16 +157,40 @@ type derivedValue struct {
 
 // Derived returns the value that PutDerived stored last under a key; nil: there is none. It must not be changed.
 func (c *Cache) Derived(key string) any {
-	v, _ := c.get(newCacheKey(0, tableDerived, int64(xxhash.Sum64String(key)))) // no segment has the number 0
+	k := derivedKey(key)
+	v, ok := c.get(k)
+	if !ok {
+		v, _ = c.large.get(k)
+	}
 	if d, ok := v.(derivedValue); ok && d.key == key {
 		return d.value
 	}
 	return nil
 }
 
-// PutDerived stores a value of the given size in bytes, in place of the one that the key had.
+// PutDerived stores a value of the given size in bytes, in place of the one that the key had. A value may take up to half
+// of the cache.
 func (c *Cache) PutDerived(key string, value any, size int) {
-	c.put(newCacheKey(0, tableDerived, int64(xxhash.Sum64String(key))), derivedValue{key, value}, size+len(key))
+	k := derivedKey(key)
+	v := derivedValue{key, value}
+	size += len(key)
+	if int64(size)+entryOverhead > c.shard(k).size/2 {
+		c.shard(k).remove(k)
+		c.putLarge(k, v, size)
+		return
+	}
+	c.put(k, v, size)
+	c.large.mu.Lock()
+	_, wasLarge := c.large.entries[k]
+	c.large.mu.Unlock()
+	if wasLarge {
+		c.putLarge(k, nil, int(c.large.size)) // too large to be stored: the one before goes
+	}
+}
+
+// derivedKey returns the key of a derived value; no segment has the number 0.
+func derivedKey(key string) cacheKey {
+	return newCacheKey(0, tableDerived, int64(xxhash.Sum64String(key)))
 }
 
 func (s *shard) drop(e *cacheEntry) {
