@@ -54,7 +54,7 @@ func (s *Index) defaults(cfg Config) {
 	}
 	s.cfg = cfg
 	s.core = index.NewCore(index.CoreConfig{Dir: cfg.Dir, Logger: cfg.Logger, CacheBytes: cfg.CacheBytes,
-		ShortList: cfg.ShortList, Failpoint: cfg.Failpoint})
+		ShortList: cfg.ShortList, EagerSets: cfg.SetsOver > 0, Failpoint: cfg.Failpoint})
 	s.Queries = s.core.Queries()
 }
 

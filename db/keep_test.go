@@ -63,7 +63,7 @@ func TestKeepEqualsModel(t *testing.T) {
 			clock.Store(1_770_000_000)
 			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) },
 				Bodies: db.Bodies(seed % 3), JobRecords: 2, JobRest: -1,
-				ShortList: 2 - 2*int64(seed%3/2)} // sets count accounts, and in a third reading does
+				SetsOver: 1 + int(seed%5), ShortList: 2 - 2*int64(seed%3/2)} // sets count accounts, and in a third reading does
 			if seed%4 != 3 {
 				cfg.SealBytes, cfg.CacheBytes, cfg.ReplayWindow = 4<<10<<(seed%3), 1<<16, time.Duration(seed%5)*10*time.Minute
 			}

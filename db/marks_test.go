@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/apply"
+	"weft.dev/weft/db/keep"
 )
 
 // TestMarkedAccounts: pages of the accounts of a list, which are read by the marks of first links, are those that
@@ -27,6 +29,8 @@ func TestMarkedAccounts(t *testing.T) {
 		}{
 			{"repeaters", 30, 1, 30, db.Config{SealBytes: 8 << 10}},
 			{"many accounts", 2000, 8, 40, db.Config{SealBytes: 30 << 10}},
+			{"repeaters by sets", 3000, 100, 60, db.Config{SealBytes: 30 << 10}},
+			{"a horizon", 1000, 30, 60, db.Config{SealBytes: 8 << 10, Keep: must(keep.Parse("*=10m"))}},
 			{"in memory", 300, 3, 30, db.Config{}},
 			{"without a cache", 300, 3, 8, db.Config{SealBytes: 30 << 10, CacheBytes: 1}},
 		} {
@@ -35,16 +39,19 @@ func TestMarkedAccounts(t *testing.T) {
 				c.cfg.Dir = t.TempDir()
 				c.cfg.JobRecords = 3
 				c.cfg.ShortList = 3
+				c.cfg.SetsOver = 5
 				c.cfg.JobRest = -1
 				c.cfg.ReplayWindow = time.Hour
-				c.cfg.Now = func() time.Time { return time.Unix(1_770_000_000, 0) }
-				compareMarked(t, openWith(t, c.cfg), rand.New(rand.NewPCG(seed, 4)), c.accounts, c.repeats, c.rounds/fraction(2))
+				var now atomic.Int64
+				now.Store(1_770_000_000_000_000)
+				c.cfg.Now = func() time.Time { return time.UnixMicro(now.Load()) }
+				compareMarked(t, openWith(t, c.cfg), &now, rand.New(rand.NewPCG(seed, 4)), c.accounts, c.repeats, c.rounds/fraction(2))
 			})
 		}
 	}
 }
 
-func compareMarked(t *testing.T, s *db.Store, r *rand.Rand, accounts, repeats, rounds int) {
+func compareMarked(t *testing.T, s *db.Store, now *atomic.Int64, r *rand.Rand, accounts, repeats, rounds int) {
 	defer func() { _ = s.Close() }()
 	q := db.ListQuery{Target: "https://example.com/", Source: db.Source{Collection: "app.bsky.feed.like", Path: "subject"}}
 	us := int64(1_770_000_000_000_000)
@@ -53,7 +60,7 @@ func compareMarked(t *testing.T, s *db.Store, r *rand.Rand, accounts, repeats, r
 	for round := range rounds {
 		var events []apply.Event
 		for range 1 + r.IntN(60) {
-			us += 1_000_000
+			us += 3_000_000
 			account := r.IntN(accounts)
 			if r.IntN(repeats) == 0 {
 				account = r.IntN(1 + r.IntN(30))
@@ -61,7 +68,11 @@ func compareMarked(t *testing.T, s *db.Store, r *rand.Rand, accounts, repeats, r
 			e := apply.Event{Seq: uint64(us), TimeUS: us, DID: fmt.Sprintf("did:plc:%024d", account),
 				Rev: newHistory(0).tid(us), Collection: q.Source.Collection}
 			at := us
-			switch n := r.IntN(100); {
+			n := r.IntN(100)
+			if round%8 >= 3 { // segments without removals
+				n = max(n, 25)
+			}
+			switch {
 			case n < 3:
 				e.Op = db.OpAccount
 				e.Status = []db.Status{db.StatusDeactivated, db.StatusActive, db.StatusActive}[n]
@@ -71,7 +82,7 @@ func compareMarked(t *testing.T, s *db.Store, r *rand.Rand, accounts, repeats, r
 				e.DID, e.Rkey = made[i].DID, made[i].Rkey
 				if r.IntN(2) == 0 { // it comes back
 					events = append(events, e)
-					us += 1_000_000
+					us += 3_000_000
 					e = made[i]
 					e.Seq, e.TimeUS, e.Rev = uint64(us), us, newHistory(0).tid(us)
 				}
@@ -88,6 +99,12 @@ func compareMarked(t *testing.T, s *db.Store, r *rand.Rand, accounts, repeats, r
 		}
 		if _, err := s.Apply(db.Batch{Host: "test", Events: events}); err != nil {
 			t.Fatal(err)
+		}
+		now.Store(us)
+		if r.IntN(4) == 0 { // horizons move
+			if err := s.PruneTick(); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if r.IntN(3) == 0 {
 			untilNoJobs(t, s)
@@ -116,7 +133,7 @@ func compareMarked(t *testing.T, s *db.Store, r *rand.Rand, accounts, repeats, r
 func sameCount(t *testing.T, s *db.Store, q db.ListQuery, round int) {
 	t.Helper()
 	q.Limit = 1
-	q.Since = 1
+	q.Until = 1 << 60
 	q.After = nil
 	whole, err := s.DIDs(t.Context(), q)
 	if err != nil {
@@ -138,7 +155,7 @@ func sameCount(t *testing.T, s *db.Store, q db.ListQuery, round int) {
 func samePage(t *testing.T, s *db.Store, q db.ListQuery, round int) db.Page[string] {
 	t.Helper()
 	all := q
-	all.Since = 1 // a span of time is read whole; all links are in this one
+	all.Until = 1 << 60 // a span of time is read whole; all links are in this one
 	for {
 		marked, err := s.DIDs(t.Context(), q)
 		if err != nil {

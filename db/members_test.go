@@ -16,7 +16,7 @@ func TestMembersOfSegments(t *testing.T) {
 	for seed := range seeds(4) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
-			s := openWith(t, db.Config{Dir: t.TempDir(), SealBytes: 4 << 10, ShortList: 3})
+			s := openWith(t, db.Config{Dir: t.TempDir(), SealBytes: 4 << 10, ShortList: 3, SetsOver: 1 + int(seed)*20})
 			defer func() { _ = s.Close() }()
 			r := rand.New(rand.NewPCG(seed, 9))
 			q := db.ListQuery{Target: "https://example.com/", Limit: 1,

@@ -258,7 +258,7 @@ func TestStoreEqualsModel(t *testing.T) {
 			var clock atomic.Int64 // seconds since 1970; the store's workers read it too
 			clock.Store(1_770_000_000)
 			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) },
-				ShortList: 2 - 2*int64(seed%3/2), // sets count accounts, and in a third reading does
+				SetsOver: 1 + int(seed%5), ShortList: 2 - 2*int64(seed%3/2), // sets count accounts, and in a third reading does
 
 				Bodies: db.Bodies(seed % 3)}
 			if seed%4 != 0 {

@@ -158,7 +158,7 @@ func (s *Store) writeSegment(row index.ManifestRow, runs [3][]lsm.Run, bottom bo
 		}
 		inputs = append(inputs, input)
 	}
-	info, err := segment.Write(path, meta, inputs, segment.Options{Failpoint: s.cfg.Failpoint})
+	info, err := segment.Write(path, meta, inputs, segment.Options{Failpoint: s.cfg.Failpoint, ListOver: s.cfg.SetsOver})
 	if err != nil {
 		return nil, 0, err
 	}

@@ -39,6 +39,9 @@ type Config struct {
 	CacheBytes int64
 	// ShortList is the longest list whose accounts are counted by reading it; 0: index.ShortList. Only tests change it.
 	ShortList int64
+	// SetsOver is the number of entries of a list in a segment above which the segment has the set of its accounts; 0: as
+	// of segment.Options. Only tests change it.
+	SetsOver int
 	// ReplayWindow is the retention of log rows that a segment covers; 0: for ever, so that the index can be rebuilt
 	// from the log alone.
 	ReplayWindow time.Duration

@@ -55,5 +55,8 @@ func (b *Base) Count(sets ...*Set) uint64 {
 		rest.differing().GetCardinality()
 }
 
+// Members returns the members whose additions and removals differ. They must not be changed.
+func (b *Base) Members() *roaring.Bitmap { return b.members }
+
 // Memory returns the memory of the base in bytes.
 func (b *Base) Memory() int { return b.sum.Memory() + int(b.members.GetSizeInBytes()) }

@@ -186,6 +186,31 @@ func (s *Set) differing() *roaring.Bitmap {
 	return roaring.FastOr(parts...)
 }
 
+// Singles reports whether nothing was removed, and returns the members, and those of them that were added more often than
+// once. The bitmaps must not be changed.
+func (s *Set) Singles() (all, repeated *roaring.Bitmap, ok bool) {
+	if len(s.removed.appendBitmaps(nil)) > 0 {
+		return nil, nil, false
+	}
+	parts := s.added.appendBitmaps(nil)
+	all = union(parts)
+	repeated = roaring.New()
+	for i, b := range s.added {
+		if i > 0 {
+			repeated.Or(b.Bitmap)
+		}
+	}
+	return all, repeated, true
+}
+
+// Additions returns how often the given members were added, together.
+func (s *Set) Additions(members *roaring.Bitmap) (n uint64) {
+	for i, b := range s.added {
+		n += b.AndCardinality(members) << i
+	}
+	return n
+}
+
 // Count returns Count of this set alone.
 func (s *Set) Count() uint64 { return Count(s) }
 

@@ -21,7 +21,7 @@ type firstMarks struct {
 
 	accounts  *roaring.Bitmap // all that link; those of unresolved may be missing, or be in it without a link
 	repeaters *roaring.Bitmap // has all accounts with more than one link, and others that had more before
-	// unresolved are the accounts whose first link has to be looked up; true: another of their links is still marked.
+	// unresolved are the accounts whose first link has to be looked up; true: others of their links may be marked.
 	unresolved map[uint32]bool
 
 	horizon uint64 // links of an earlier rank are out
@@ -127,6 +127,10 @@ func (m *firstMarks) add(ctx context.Context, l List, r lsm.Run) (ok bool, err e
 		return false, err
 	}
 	n := end - start
+	done, err := m.addBySet(ctx, l, r, start, n)
+	if done || err != nil {
+		return done, err
+	}
 	err = l.read(n)
 	if err != nil {
 		return false, err
@@ -276,7 +280,10 @@ func (m *firstMarks) remove(l List, e markedEntry) error {
 		return err // the account has an older link, which stays
 	}
 	m.unmark(link)
-	if unresolved || m.repeaters.Contains(e.account) {
+	if unresolved {
+		return nil // others of its links may be marked
+	}
+	if m.repeaters.Contains(e.account) {
 		m.unresolved[e.account] = false
 	} else {
 		m.accounts.Remove(e.account)
@@ -345,7 +352,6 @@ func (m *firstMarks) resolve(ctx context.Context, l List) error {
 		}
 		if marked {
 			m.unmark(e)
-			m.unresolved[account] = false
 		}
 		if isFirst {
 			firsts = append(firsts, e)

@@ -24,6 +24,7 @@ type List struct {
 	horizon  uint64 // links of an earlier rank are out; 0: none is
 
 	collection uint64     // of its source; 0: not looked up
+	eagerSets  bool       // addBySet is not left for its cost
 	walk       *walkBound // what a query may read of it
 }
 

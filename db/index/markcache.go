@@ -35,6 +35,7 @@ func (l List) marks(ctx context.Context, core *Core) (*firstMarks, error) {
 		return nil, err
 	}
 	defer end()
+	l.eagerSets = core.EagerSets
 	cache := core.Blocks
 	v := *l.v
 	v.Hiding = nil

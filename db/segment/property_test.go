@@ -63,7 +63,7 @@ type history struct {
 }
 
 // small gives small runs many blocks, index levels and sets.
-var small = Options{blockSize: 64, nodeSize: 96, pageSize: 512, listOver: 12}
+var small = Options{blockSize: 64, nodeSize: 96, pageSize: 512, ListOver: 12}
 
 func (h *history) batch(id int) {
 	batch := map[string]string{}
@@ -284,7 +284,7 @@ func (h *history) compareList(prefix string) {
 		if err != nil {
 			h.t.Fatal(err)
 		}
-		if _, ok := r.(*Run); ok && n > small.listOver {
+		if _, ok := r.(*Run); ok && n > small.ListOver {
 			h.t.Fatalf("a list of %d entries has no set", n)
 		}
 	}

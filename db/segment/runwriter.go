@@ -31,7 +31,7 @@ func writeRun(w *fileWriter, z *zstd.Encoder, in Input, path string, o Options) 
 	r.index = indexWriter{size: o.nodeSize, write: func(b *blockWriter) (int64, error) {
 		return w.add(tableNodes, b.encode(w.row(), z))
 	}}
-	r.summary = newSummary(in.ID, in.Kind, int64(o.listOver), path+".hashes"+tmpSuffix, r.addSet)
+	r.summary = newSummary(in.ID, in.Kind, int64(o.ListOver), path+".hashes"+tmpSuffix, r.addSet)
 	defer r.summary.close()
 	h.First = w.next[tableBlocks]
 	if err := r.addAll(in.Entries); err != nil {
@@ -43,7 +43,7 @@ func writeRun(w *fileWriter, z *zstd.Encoder, in Input, path string, o Options) 
 	}
 	r.summary.info.Blocks = w.next[tableBlocks] - h.First
 	h.RunInfo = r.summary.info
-	h.ListOver = int64(o.listOver)
+	h.ListOver = int64(o.ListOver)
 	if r.summary.minutes != nil {
 		r.summary.minutes.RunOptimize()
 		h.Minutes, err = r.summary.minutes.ToBytes()

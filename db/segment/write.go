@@ -30,13 +30,15 @@ type Options struct {
 	// tables), written (all rows; the file is closed), synced, renamed and dir-synced. Tests stop there. Nil: none.
 	Failpoint func(name string) error
 
+	// ListOver is the number of entries above which a list has a set of its members; 0: 1000. Only tests change it.
+	ListOver int
+
 	// The other options have measured defaults (see the benchmarks). Only tests change them.
 
 	blockSize int // of a data block before compression, in bytes
 	nodeSize  int // of an index block before compression, in bytes
 	pageSize  int // SQLite's, in bytes
 	level     zstd.EncoderLevel
-	listOver  int // lists of more entries have a set of their members
 	format    int // 2: no fixed blocks
 }
 
@@ -47,7 +49,7 @@ func (o Options) withDefaults() Options {
 	for _, d := range []struct {
 		option *int
 		value  int
-	}{{&o.blockSize, 8192}, {&o.nodeSize, 8192}, {&o.pageSize, 4096}, {&o.listOver, 1000}, {&o.format, format}} {
+	}{{&o.blockSize, 8192}, {&o.nodeSize, 8192}, {&o.pageSize, 4096}, {&o.ListOver, 1000}, {&o.format, format}} {
 		if *d.option == 0 {
 			*d.option = d.value
 		}
