@@ -51,13 +51,6 @@ type queryFunc func(ctx context.Context, p *params) (any, error)
 // queries are the handlers of the routes that are answered from the store. Their parameters are in package lexicons.
 func (s *server) queries() map[*routes.Route]queryFunc {
 	queries := map[*routes.Route]queryFunc{
-		routes.GetBacklinksCount:   s.getBacklinksCount,
-		routes.GetBacklinks:        s.getBacklinks,
-		routes.GetBacklinkDIDs:     s.getBacklinkDIDs,
-		routes.GetDistinct:         s.getBacklinkDIDs,
-		routes.GetManyToMany:       s.getManyToMany,
-		routes.GetManyToManyCounts: s.getManyToManyCounts,
-
 		routes.Links:                  s.links,
 		routes.LinksDistinctDIDs:      s.linksDistinctDIDs,
 		routes.LinksCount:             s.linksCount,
@@ -68,6 +61,7 @@ func (s *server) queries() map[*routes.Route]queryFunc {
 		routes.Feed:  s.feed,
 		routes.Badge: s.badge,
 	}
+	maps.Copy(queries, s.xrpcQueries())
 	maps.Copy(queries, s.weftQueries())
 	return queries
 }

@@ -3,11 +3,23 @@ package api
 import (
 	"context"
 
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 )
 
 // The XRPC methods, blue.microcosm.links.*. Each lists its parameters: R is required, * repeatable.
+
+func (s *server) xrpcQueries() map[*routes.Route]queryFunc {
+	return map[*routes.Route]queryFunc{
+		routes.GetBacklinksCount:   s.getBacklinksCount,
+		routes.GetBacklinks:        s.getBacklinks,
+		routes.GetBacklinkDIDs:     s.getBacklinkDIDs,
+		routes.GetDistinct:         s.getBacklinkDIDs,
+		routes.GetManyToMany:       s.getManyToMany,
+		routes.GetManyToManyCounts: s.getManyToManyCounts,
+	}
+}
 
 // getBacklinksCount: subject R, source R.
 func (s *server) getBacklinksCount(ctx context.Context, p *params) (any, error) {

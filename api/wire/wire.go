@@ -14,7 +14,7 @@ type Failure struct {
 	Message string `json:"message"`
 }
 
-// Total is the answer of getBacklinksCount, /links/count and /links/count/distinct-dids.
+// Total is the answer of the methods that count links or accounts.
 type Total struct {
 	Total int64 `json:"total"`
 }
