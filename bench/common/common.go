@@ -40,6 +40,17 @@ func Build(ctx context.Context, dir string) (weft string, err error) {
 	return weft, nil
 }
 
+// Self returns a command that runs this program again, in a process of its own. Its standard error is ours.
+func Self(ctx context.Context, args ...string) (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.Stderr = os.Stderr
+	return cmd, nil
+}
+
 // Run runs a program to its end and returns its peak resident set in KiB; 0 without /proc.
 func Run(cmd *exec.Cmd) (peak int64, err error) {
 	if err := cmd.Start(); err != nil {

@@ -232,12 +232,10 @@ type follower struct {
 }
 
 func startFollower(ctx context.Context, dir, yml string) (*follower, error) {
-	self, err := os.Executable()
+	cmd, err := common.Self(ctx, "-follow", dir, "-config", yml, "-every", every.String())
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, "-follow", dir, "-config", yml, "-every", every.String())
-	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"weft.dev/weft/api"
+	"weft.dev/weft/bench/common"
 	"weft.dev/weft/db"
 )
 
@@ -99,13 +100,11 @@ func startChild(ctx context.Context, o options) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	self, err := os.Executable()
+	cmd, err := common.Self(ctx)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self)
 	cmd.Env = append(os.Environ(), serverVariable+"="+string(text))
-	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 
+	"weft.dev/weft/bench/common"
 	"weft.dev/weft/db"
 )
 
@@ -49,13 +50,11 @@ func childCommand(ctx context.Context, role string, o options) (*exec.Cmd, error
 	if err != nil {
 		return nil, err
 	}
-	self, err := os.Executable()
+	cmd, err := common.Self(ctx)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self)
 	cmd.Env = append(os.Environ(), roleVariable+"="+role, optionsVariable+"="+string(text))
-	cmd.Stderr = os.Stderr
 	return cmd, nil
 }
 

@@ -18,7 +18,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -119,12 +118,10 @@ func runServer(ctx context.Context) error {
 }
 
 func measure(ctx context.Context) error {
-	self, err := os.Executable()
+	server, err := common.Self(ctx, append([]string{"-serve"}, os.Args[1:]...)...)
 	if err != nil {
 		return err
 	}
-	server := exec.CommandContext(ctx, self, append([]string{"-serve"}, os.Args[1:]...)...)
-	server.Stderr = os.Stderr
 	in, err := server.StdinPipe()
 	if err != nil {
 		return err
