@@ -30,6 +30,7 @@ The volume is a file of the host's file system. Its limit holds for what the pro
 type options struct {
 	Events, Accounts int
 	Rate             float64
+	Asks             int // a second
 	Live             time.Duration
 	Volume           int // GB
 	S3               bool
@@ -47,6 +48,8 @@ func runCommand(ctx context.Context) error {
 			&cli.IntFlag{Name: "accounts", Usage: "accounts of the network", Value: 500_000, Destination: &o.Accounts},
 			&cli.FloatFlag{Name: "rate", Usage: "events a second, in the archive and live", Value: 1000,
 				Destination: &o.Rate},
+			&cli.IntFlag{Name: "asks", Usage: "questions a second, half of them counts and half of them lists", Value: 20,
+				Destination: &o.Asks},
 			&cli.DurationFlag{Name: "live", Usage: "how long the live stream is followed", Value: time.Minute,
 				Destination: &o.Live},
 			&cli.IntFlag{Name: "volume", Usage: "size of the volume in GB", Value: 20, Destination: &o.Volume},

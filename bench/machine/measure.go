@@ -11,8 +11,6 @@ import (
 )
 
 const (
-	// asksPerSecond is the rate of the questions, half of them counts and half of them lists.
-	asksPerSecond = 20
 	// subjects is the number of accounts that are asked about.
 	subjects = 2000
 	// lookEvery is the interval at which memory and disk are read.
@@ -145,8 +143,8 @@ func (w *weft) watch(ctx context.Context, s *sample, o options, enough func(stat
 	for range subjects {
 		dids = append(dids, network.Next().DID)
 	}
-	asks := time.NewTicker(time.Second / asksPerSecond)
-	defer asks.Stop()
+	turns := time.NewTicker(time.Second / time.Duration(max(o.Asks, 1)))
+	defer turns.Stop()
 	looked := time.Time{}
 	for n := 0; ; n++ {
 		select {
@@ -154,9 +152,11 @@ func (w *weft) watch(ctx context.Context, s *sample, o options, enough func(stat
 			return fmt.Errorf("weft has ended: %w\n%s", err, w.log.String())
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-asks.C:
+		case <-turns.C:
 		}
-		s.ask(ctx, w, dids[n%len(dids)], n%2 == 0)
+		if o.Asks > 0 {
+			s.ask(ctx, w, dids[n%len(dids)], n%2 == 0)
+		}
 		if time.Since(looked) < lookEvery {
 			continue
 		}
