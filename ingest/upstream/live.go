@@ -48,6 +48,7 @@ type Live struct {
 	zstd *zstd.Decoder // nil: frames are text
 	data []byte        // the frame as received
 	text []byte        // decompressed
+	pace pace
 }
 
 // Dial opens a live stream at a cursor: a sequence number, or a time in microseconds since 1970; 0 is the tip. dict is
@@ -176,10 +177,16 @@ func forNext(buf []byte) []byte {
 // Next reads the next event, whose text is valid until the next call. ErrNoEvent is a frame without a readable event,
 // and ErrSkip a frame of an unknown kind. Any other error ends the stream.
 func (l *Live) Next(ctx context.Context, e *Event) error {
+	err := l.pace.pause(ctx)
+	if err != nil {
+		return fmt.Errorf("read: %w", err)
+	}
+	began := time.Now()
 	compressed, data, err := l.read(ctx)
 	if err != nil {
 		return err
 	}
+	l.pace.read(time.Since(began))
 	if compressed {
 		if l.zstd == nil {
 			return ErrNoEvent
