@@ -225,7 +225,9 @@ func (c child) run() error {
 		if c.Checkpoint > 0 && n%c.Checkpoint == 0 {
 			_ = s.Checkpoint() // one that fails is put off, as the store itself does
 		}
-		for c.AwaitSeals && s.Sealing() && s.Failed() == nil {
+		// On a busy machine the stream would end before the steps of a seal are reached.
+		awaitSeals := c.AwaitSeals || c.KillAt != "" && n > 3
+		for awaitSeals && s.Sealing() && s.Failed() == nil {
 			time.Sleep(time.Millisecond)
 		}
 		if !waits {
