@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -135,11 +136,23 @@ func TestGone(t *testing.T) {
 	}
 }
 
-// saysGone waits until the status has said that something is gone.
+// saysGone waits until the status has said that something is gone. An upload that the loss interrupts fails, says so,
+// and finds its position anew: it then sends all files of level 0 again before a poll has missed one.
 func saysGone(t *testing.T, p *primary) {
 	t.Helper()
+	defer func() {
+		if t.Failed() {
+			files, err := p.rep.listNames(context.WithoutCancel(t.Context()))
+			t.Logf("%+v; the replica has %v, %v", p.rep.Status(), files, err)
+		}
+	}()
 	eventually(t, "it says what is gone", func() bool {
-		return strings.Contains(p.rep.Status().LastError, "uploaded data is missing in the replica")
+		st := p.rep.Status()
+		if strings.Contains(st.LastError, "uploaded data is missing in the replica") {
+			return true
+		}
+		lost, err := p.rep.missing(t.Context())
+		return strings.Contains(st.LastError, "upload: write ltx file") && st.State == "ok" && lost == nil && err == nil
 	})
 }
 
