@@ -186,7 +186,7 @@ func (l *Live) Next(ctx context.Context, e *Event) error {
 	if err != nil {
 		return err
 	}
-	l.pace.read(time.Since(began))
+	took := time.Since(began)
 	if compressed {
 		if l.zstd == nil {
 			return ErrNoEvent
@@ -197,5 +197,9 @@ func (l *Live) Next(ctx context.Context, e *Event) error {
 		}
 		data = l.text
 	}
-	return e.ReadFrame(l.kind, data)
+	err = e.ReadFrame(l.kind, data)
+	if err == nil {
+		l.pace.read(took, time.Since(time.UnixMicro(e.TimeUS)))
+	}
+	return err
 }

@@ -12,24 +12,26 @@ const (
 	gatherTime = 50 * time.Millisecond
 	// waitTime is the time from which on a read has waited for the upstream, an estimate.
 	waitTime = time.Millisecond
-	// slowFrames bounds the frames between two waits of a stream that is slow, so that a pause costs little: 1,280 a
-	// second. A stream that catches up is faster, and does not pause.
+	// slowFrames bounds the frames between two waits of a stream that is slow: 1,280 a second.
 	slowFrames = 64
+	// liveLag bounds the age of the newest event of a stream that is live. A stream that catches up never pauses: what its
+	// server sends meanwhile would be bounded by the buffer of the socket, some thousand events a second.
+	liveLag = 5 * time.Second
 )
 
-// pace makes the reader of a slow stream gather frames.
+// pace makes the reader of a slow, live stream gather frames.
 type pace struct {
 	frames int  // since the last read that waited
 	due    bool // a pause is due before the next read
 }
 
-// read notes a read of a frame that took so long.
-func (p *pace) read(took time.Duration) {
+// read notes a read of a frame that took so long, and the age of its event.
+func (p *pace) read(took, age time.Duration) {
 	p.frames++
 	if took < waitTime {
 		return
 	}
-	p.due = p.frames <= slowFrames
+	p.due = p.frames <= slowFrames && age < liveLag
 	p.frames = 0
 }
 
