@@ -213,10 +213,13 @@ func TestGoneBehindSnapshot(t *testing.T) {
 				st := p.rep.Status()
 				return st.State == "ok" && st.LagTransactions == 0 && st.DurableLogSeq == p.store.Seq()
 			})
-			eventually(t, "a snapshot", func() bool { // the start makes one too, under the same name
-				_, err := p.rep.local.Snapshot(t.Context())
-				return err == nil
+			eventually(t, "the snapshot of the start", func() bool { // two at once would write one file
+				files, err := restore.ListLevel(t.Context(), p.rep.client, restore.SnapshotLevel)
+				return err == nil && len(files) > 0
 			})
+			if _, err := p.rep.local.Snapshot(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 			if gone, err := p.rep.missing(t.Context()); gone != nil || err != nil {
 				t.Fatalf("before anything is gone: %v, %v", gone, err)
 			}
