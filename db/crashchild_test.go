@@ -103,7 +103,7 @@ func (w world) config(dir string, clock *atomic.Int64) db.Config {
 
 const crashHost = "crash"
 
-// child is a process that feeds a world to a store, and ends as it is told. It says on its output, a line each:
+// child is a process that applies the events of a world to a store, and ends as its fields say. It prints, a line each:
 //
 //	open CURSOR          the store is open
 //	applied SEQ BYTES    a batch up to SEQ has returned from Apply, and the WAL has BYTES

@@ -92,8 +92,8 @@ func measureLive(ctx context.Context, w *weft, server *sim.Server, o options) er
 	return nil
 }
 
-// settle waits until the work after a replay is done: compactions, and the end of the log's window in weft.db. It prints
-// what the index then takes on disk.
+// settle waits until the work after a replay is done: compactions, and the removal of old log rows. It prints what the
+// index then takes on disk.
 func (w *weft) settle(ctx context.Context) error {
 	var last status
 	began := time.Now()

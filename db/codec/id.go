@@ -1,7 +1,7 @@
 // Package codec encodes and decodes the keys and values of the index. docs/storage.md gives them byte by byte.
 //
-// Keys compare byte by byte. Every part is self-delimiting: a key splits into its parts from the front, and all keys with the
-// same leading parts are one range.
+// Keys compare byte by byte. Every part is self-delimiting: a key splits into its parts from the front, and all keys
+// with the same leading parts are one range.
 //
 //	target   = 0x01 account 0x00                      a DID
 //	         | 0x01 account 0x01                      at://did
