@@ -3,6 +3,8 @@ package extract
 import (
 	"bytes"
 	"slices"
+
+	"weft.dev/weft/ingest/jsonscan"
 )
 
 // canonical returns the tape with the members of each object sorted by key, byte by byte. JSON and CBOR have the
@@ -88,7 +90,7 @@ func (c *canonical) value(pos int) int {
 func (x *Extractor) plain(t token) []byte {
 	text := x.in[t.start:t.end]
 	if t.escaped {
-		text, _ = appendUnescaped(nil, text)
+		text, _ = jsonscan.AppendUnescaped(nil, text)
 	}
 	return text
 }

@@ -6,8 +6,11 @@
 package extract
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
+
+	"weft.dev/weft/ingest/jsonscan"
 )
 
 // Limits bounds the memory and the links of one record. Zero or less means the default.
@@ -77,9 +80,9 @@ type Extractor struct {
 	dropped  Dropped
 	in       []byte // the record
 	tape     []token
-	targets  []byte   // the text of the links on the tape
-	scratch  []byte   // a string without its escapes
-	nest     nesting  // of jsonSkip
+	targets  []byte // the text of the links on the tape
+	scratch  []byte // a string without its escapes
+	json     jsonscan.Scanner
 	frames   []frame  // the objects and arrays around that of the walk
 	path     []byte   // of the walk, with its leading dot
 	pathText []byte   // of the paths of links
@@ -128,7 +131,8 @@ func (x *Extractor) run(record []byte, read func(*Extractor) error) ([]Link, err
 	}
 	x.reset()
 	x.in = record
-	defer func() { x.in = nil }()
+	x.json.Reset(record)
+	defer func() { x.in = nil; x.json.Text = nil }()
 	before := x.dropped
 	err := read(x)
 	if err == nil && len(x.tape) > maxTape {
@@ -136,7 +140,7 @@ func (x *Extractor) run(record []byte, read func(*Extractor) error) ([]Link, err
 	}
 	if err != nil {
 		x.dropped = before
-		return nil, err
+		return nil, malformed(err)
 	}
 	before = x.dropped
 	if x.walk() {
@@ -150,6 +154,15 @@ func (x *Extractor) run(record []byte, read func(*Extractor) error) ([]Link, err
 	return x.links, nil
 }
 
+// malformed returns a syntax error of JSON as a *Malformed, and all other errors as they are.
+func malformed(err error) error {
+	var syntax *jsonscan.SyntaxError
+	if errors.As(err, &syntax) {
+		return &Malformed{syntax.Reason, syntax.Offset}
+	}
+	return err
+}
+
 // maxKept is the largest buffer that is kept for the next record, in bytes. Most records need some kilobytes, and a
 // larger record must not pin its memory for ever.
 const maxKept = 1 << 20
@@ -158,7 +171,6 @@ func (x *Extractor) reset() {
 	x.tape = empty(x.tape)
 	x.targets = empty(x.targets)
 	x.scratch = empty(x.scratch)
-	x.nest.bits = empty(x.nest.bits)
 	x.frames = empty(x.frames)
 	x.path = empty(x.path)
 	x.resetLinks()

@@ -1,7 +1,9 @@
 package extract
 
+import "weft.dev/weft/ingest/jsonscan"
+
 func (x *Extractor) jsonRecord() error {
-	pos := x.jsonSpace(0)
+	pos := x.json.Space(0)
 	if pos == len(x.in) || x.in[pos] != '{' {
 		return &Malformed{"not an object", pos}
 	}
@@ -9,7 +11,7 @@ func (x *Extractor) jsonRecord() error {
 	if err != nil {
 		return err
 	}
-	pos = x.jsonSpace(pos)
+	pos = x.json.Space(pos)
 	if pos != len(x.in) {
 		return &Malformed{"more than one value", pos}
 	}
@@ -19,18 +21,18 @@ func (x *Extractor) jsonRecord() error {
 // jsonValue reads the value at pos, and returns the offset after it. depth is its nesting if it is an object or an
 // array.
 func (x *Extractor) jsonValue(pos, depth int) (int, error) {
-	switch c := x.at(pos); {
+	switch c := x.json.At(pos); {
 	case c == '"':
-		end, escaped, err := x.jsonString(pos)
+		end, escaped, err := x.json.String(pos)
 		if err == nil {
 			x.jsonText(pos+1, end-1, escaped)
 		}
 		return end, err
 	case c != '{' && c != '[':
-		return x.jsonScalar(pos)
+		return x.json.Scalar(pos)
 	case depth > x.limits.MaxDepth:
 		x.dropped.Deep++
-		return x.jsonSkip(pos)
+		return x.json.Skip(pos)
 	case c == '{':
 		return x.jsonObject(pos, depth)
 	default:
@@ -40,8 +42,8 @@ func (x *Extractor) jsonValue(pos, depth int) (int, error) {
 
 func (x *Extractor) jsonArray(pos, depth int) (int, error) {
 	array := x.open(tokArray)
-	pos = x.jsonSpace(pos + 1)
-	if x.at(pos) == ']' {
+	pos = x.json.Space(pos + 1)
+	if x.json.At(pos) == ']' {
 		x.close(array)
 		return pos + 1, nil
 	}
@@ -51,41 +53,41 @@ func (x *Extractor) jsonArray(pos, depth int) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		pos = x.jsonSpace(pos)
-		switch x.at(pos) {
+		pos = x.json.Space(pos)
+		switch x.json.At(pos) {
 		case ',':
-			pos = x.jsonSpace(pos + 1)
+			pos = x.json.Space(pos + 1)
 		case ']':
 			x.close(array)
 			return pos + 1, nil
 		default:
-			return 0, x.jsonUnexpected(pos)
+			return 0, x.json.Unexpected(pos)
 		}
 	}
 }
 
 func (x *Extractor) jsonObject(pos, depth int) (int, error) {
 	m := member{object: x.open(tokObject)}
-	pos = x.jsonSpace(pos + 1)
-	if x.at(pos) == '}' {
+	pos = x.json.Space(pos + 1)
+	if x.json.At(pos) == '}' {
 		x.closeObject(&m)
 		return pos + 1, nil
 	}
 	for {
 		start := pos + 1
-		end, escaped, err := x.jsonString(pos)
+		end, escaped, err := x.json.String(pos)
 		if err != nil {
 			return 0, err
 		}
-		pos, err = x.jsonColon(end)
+		pos, err = x.json.Colon(end)
 		if err != nil {
 			return 0, err
 		}
 		m.total++
 		key := x.key(start, end-1, escaped)
 		n := nameOf(x.jsonPlain(start, end-1, escaped))
-		if n != other && x.at(pos) == '"' {
-			end, escaped, err := x.jsonString(pos)
+		if n != other && x.json.At(pos) == '"' {
+			end, escaped, err := x.json.String(pos)
 			if err != nil {
 				return 0, err
 			}
@@ -96,26 +98,17 @@ func (x *Extractor) jsonObject(pos, depth int) (int, error) {
 			return 0, err
 		}
 		x.endMember(key)
-		pos = x.jsonSpace(pos)
-		switch x.at(pos) {
+		pos = x.json.Space(pos)
+		switch x.json.At(pos) {
 		case ',':
-			pos = x.jsonSpace(pos + 1)
+			pos = x.json.Space(pos + 1)
 		case '}':
 			x.closeObject(&m)
 			return pos + 1, nil
 		default:
-			return 0, x.jsonUnexpected(pos)
+			return 0, x.json.Unexpected(pos)
 		}
 	}
-}
-
-// jsonColon reads the colon between a key that ends at pos and its value, and the space around it.
-func (x *Extractor) jsonColon(pos int) (int, error) {
-	pos = x.jsonSpace(pos)
-	if x.at(pos) != ':' {
-		return 0, x.jsonUnexpected(pos)
-	}
-	return x.jsonSpace(pos + 1), nil
 }
 
 // jsonText adds the string between start and end to the tape if it is a link.
@@ -125,7 +118,7 @@ func (x *Extractor) jsonText(start, end int, escaped bool) {
 		return
 	}
 	var ok bool
-	x.scratch, ok = appendUnescaped(x.scratch[:0], x.in[start:end])
+	x.scratch, ok = jsonscan.AppendUnescaped(x.scratch[:0], x.in[start:end])
 	if !ok {
 		x.dropped.BadText++
 		return
@@ -139,6 +132,6 @@ func (x *Extractor) jsonPlain(start, end int, escaped bool) []byte {
 	if !escaped {
 		return x.in[start:end]
 	}
-	x.scratch, _ = appendUnescaped(x.scratch[:0], x.in[start:end])
+	x.scratch, _ = jsonscan.AppendUnescaped(x.scratch[:0], x.in[start:end])
 	return x.scratch
 }

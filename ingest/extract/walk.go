@@ -3,6 +3,8 @@ package extract
 import (
 	"bytes"
 	"unicode/utf8"
+
+	"weft.dev/weft/ingest/jsonscan"
 )
 
 // frame is an object or array around the position of the walk.
@@ -113,7 +115,7 @@ func (x *Extractor) extend(before byte, t token, after byte) pathState {
 	from := len(x.path)
 	ok := true
 	if text := x.in[t.start:t.end]; t.escaped {
-		x.path, ok = appendUnescaped(x.path, text)
+		x.path, ok = jsonscan.AppendUnescaped(x.path, text)
 	} else {
 		x.path = append(x.path, text...)
 	}
