@@ -12,26 +12,33 @@ import (
 
 // inserter inserts rows into one table, many per statement: a statement costs more than a row.
 type inserter struct {
-	one, many *sql.Stmt
-	columns   int
-	args      []any
+	one, some, many *sql.Stmt
+	columns         int
+	args            []any
 }
 
-// insertRows is the number of rows of a long statement. More rows bring no measurable gain.
-const insertRows = 64
+const (
+	// insertRows is the number of rows of a long statement. More rows bring no measurable gain.
+	insertRows = 64
+	// someRows is the number of rows of the statements for the rest: a batch of the live stream has a few dozen rows.
+	someRows = 8
+)
 
 func prepareInsert(db *sql.DB, table string, columns int) (*inserter, error) {
 	values := "(" + strings.TrimSuffix(strings.Repeat("?,", columns), ",") + ")"
-	head := "INSERT INTO " + table + " VALUES "
-	one, err := db.Prepare(head + values)
-	if err != nil {
-		return nil, err
+	in := &inserter{columns: columns}
+	for _, stmt := range []struct {
+		into **sql.Stmt
+		rows int
+	}{{&in.one, 1}, {&in.some, someRows}, {&in.many, insertRows}} {
+		var err error
+		*stmt.into, err = db.Prepare("INSERT INTO " + table + " VALUES " +
+			strings.TrimSuffix(strings.Repeat(values+",", stmt.rows), ","))
+		if err != nil {
+			return nil, err
+		}
 	}
-	many, err := db.Prepare(head + strings.TrimSuffix(strings.Repeat(values+",", insertRows), ","))
-	if err != nil {
-		return nil, err
-	}
-	return &inserter{one: one, many: many, columns: columns}, nil
+	return in, nil
 }
 
 // put queues a row, and inserts a full statement.
@@ -47,11 +54,21 @@ func (in *inserter) put(tx *sql.Tx, values ...any) error {
 
 // flush inserts the queued rows.
 func (in *inserter) flush(tx *sql.Tx) error {
-	stmt := tx.Stmt(in.one)
-	defer func() { in.args = in.args[:0] }()
-	for args := in.args; len(args) > 0; args = args[in.columns:] {
-		if _, err := stmt.Exec(args[:in.columns]...); err != nil {
-			return err
+	args := in.args
+	in.args = in.args[:0]
+	for _, stmt := range []struct {
+		*sql.Stmt
+		rows int
+	}{{in.some, someRows}, {in.one, 1}} {
+		n := in.columns * stmt.rows
+		if len(args) < n {
+			continue
+		}
+		s := tx.Stmt(stmt.Stmt)
+		for ; len(args) >= n; args = args[n:] {
+			if _, err := s.Exec(args[:n]...); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -62,6 +79,8 @@ type inserters struct {
 	actors, collections, sources, log, links *inserter
 
 	blocks, bodies, replaced *inserter // nil: nothing is kept
+
+	upstream, checksum *sql.Stmt // upsertUpstream, logrow.UpdateChecksum
 }
 
 // insert describes the statements of an inserter.
@@ -89,6 +108,14 @@ func (ins *inserters) prepare(db *sql.DB, bodies bool) (err error) {
 		if err != nil {
 			return fmt.Errorf("db: prepare insert into %s: %w", t.table, err)
 		}
+	}
+	ins.upstream, err = db.Prepare(upsertUpstream)
+	if err != nil {
+		return fmt.Errorf("db: prepare the position of an upstream: %w", err)
+	}
+	ins.checksum, err = db.Prepare(logrow.UpdateChecksum)
+	if err != nil {
+		return fmt.Errorf("db: prepare the update of a checksum: %w", err)
 	}
 	return nil
 }

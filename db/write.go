@@ -123,7 +123,7 @@ func (w *writing) commit(rs *apply.Rows, up progress) error {
 	if err := s.inserts.finish(tx, rs); err != nil {
 		return err
 	}
-	if err := w.sums.Write(tx, w.before); err != nil {
+	if err := w.sums.Write(tx.Stmt(s.inserts.checksum), w.before); err != nil {
 		return err
 	}
 	if err := s.writeBodies(tx, rs); err != nil {
@@ -138,7 +138,7 @@ func (w *writing) commit(rs *apply.Rows, up progress) error {
 	if err := s.pruneBodies(tx, w.pruned); err != nil {
 		return err
 	}
-	if err := up.write(tx); err != nil {
+	if err := up.write(tx, s.inserts.upstream); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
@@ -148,8 +148,15 @@ func (w *writing) commit(rs *apply.Rows, up progress) error {
 	return nil
 }
 
-// write writes the position of an upstream.
-func (up *progress) write(tx *sql.Tx) error {
+// upsertUpstream writes the position of an upstream.
+const upsertUpstream = `INSERT INTO upstream (host, kind, seq, high_seq, time_us, cursor_us, instance, followed_us,
+		clock_us, epoch) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	ON CONFLICT (host) DO UPDATE SET kind = excluded.kind, seq = excluded.seq, high_seq = excluded.high_seq,
+		time_us = excluded.time_us, cursor_us = excluded.cursor_us, instance = excluded.instance,
+		followed_us = excluded.followed_us, clock_us = excluded.clock_us, epoch = excluded.epoch`
+
+// write writes the position of an upstream. upsert is upsertUpstream.
+func (up *progress) write(tx *sql.Tx, upsert *sql.Stmt) error {
 	if up.firstUS != 0 {
 		if _, err := tx.Exec("INSERT INTO meta (key, value) VALUES ('started_us', ?)", up.firstUS); err != nil {
 			return err
@@ -162,12 +169,7 @@ func (up *progress) write(tx *sql.Tx) error {
 		return nil
 	}
 	u := &up.upstream
-	_, err := tx.Exec(`INSERT INTO upstream (host, kind, seq, high_seq, time_us, cursor_us, instance, followed_us, clock_us, epoch)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (host) DO UPDATE SET kind = excluded.kind, seq = excluded.seq, high_seq = excluded.high_seq,
-		time_us = excluded.time_us, cursor_us = excluded.cursor_us, instance = excluded.instance,
-		followed_us = excluded.followed_us, clock_us = excluded.clock_us, epoch = excluded.epoch`,
-		up.host, u.Kind, int64(u.Seq), int64(u.High), up.maxUS, u.US, u.Instance,
+	_, err := tx.Stmt(upsert).Exec(up.host, u.Kind, int64(u.Seq), int64(u.High), up.maxUS, u.US, u.Instance,
 		u.Followed.UntilUS, u.Followed.ClockUS, u.Epoch)
 	return err
 }

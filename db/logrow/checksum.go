@@ -109,8 +109,11 @@ func (c *Checksums) Add(names []NameRow, log []Row, links []LinkRow) {
 	}
 }
 
-// Write writes the sums that differ from before in the transaction of a commit.
-func (c Checksums) Write(tx *sql.Tx, before Checksums) error {
+// UpdateChecksum is the statement of Checksums.Write.
+const UpdateChecksum = "UPDATE sqlite_sequence SET seq = ? WHERE name = ?"
+
+// Write writes the sums that differ from before. update is UpdateChecksum in the transaction of a commit.
+func (c Checksums) Write(update *sql.Stmt, before Checksums) error {
 	for _, sum := range []struct {
 		name     string
 		was, now uint64
@@ -119,8 +122,7 @@ func (c Checksums) Write(tx *sql.Tx, before Checksums) error {
 		if sum.was == sum.now {
 			continue
 		}
-		if _, err := tx.Exec("UPDATE sqlite_sequence SET seq = ? WHERE name = ?", int64(sum.now),
-			sum.name); err != nil {
+		if _, err := update.Exec(int64(sum.now), sum.name); err != nil {
 			return fmt.Errorf("write %s: %w", sum.name, err)
 		}
 	}
