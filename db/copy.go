@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"weft.dev/weft/db/dirlock"
+	"weft.dev/weft/db/sqliteuri"
 )
 
 // Copy is a copy of another machine's weft.db that is kept current page by page, for a Follower to read.
@@ -17,7 +20,7 @@ import (
 // way. docs/design.md describes the errors of readers when pages are written into the file without SQLite.
 type Copy struct {
 	dir  string
-	lock *os.File
+	lock *dirlock.Lock
 	db   *sql.DB
 }
 
@@ -38,7 +41,7 @@ func OpenCopy(dir string) (*Copy, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "segments"), 0o755); err != nil {
 		return nil, fmt.Errorf("db: make data directory: %w", err)
 	}
-	lock, err := lockDir(dir)
+	lock, err := dirlock.Exclusive(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +53,7 @@ func OpenCopy(dir string) (*Copy, error) {
 }
 
 func (c *Copy) open() error {
-	uri, err := fileURI(filepath.Join(c.dir, "weft.db"))
+	uri, err := sqliteuri.File(filepath.Join(c.dir, "weft.db"))
 	if err != nil {
 		return err
 	}
@@ -210,7 +213,7 @@ func (c *Copy) Close() error {
 	if c.db != nil {
 		errs = append(errs, c.db.Close())
 	}
-	errs = append(errs, unlockDir(c.lock))
+	errs = append(errs, c.lock.Release())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("db: close the copy: %w", err)
 	}

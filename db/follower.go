@@ -15,6 +15,7 @@ import (
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/schema"
+	"weft.dev/weft/db/sqliteuri"
 )
 
 // FollowerConfig configures a follower. Only Dir is required.
@@ -79,7 +80,7 @@ func OpenFollower(cfg FollowerConfig) (*Follower, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("db: follow %s: %w", cfg.Dir, ErrNoIndex)
 	}
-	uri, err := fileURI(path)
+	uri, err := sqliteuri.File(path)
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
+
 	"weft.dev/weft/db/apply"
+	"weft.dev/weft/db/sqliteuri"
 )
 
 // ListGaps lists all gaps of a data directory, oldest first. Another weft may have the directory open.
@@ -30,7 +32,7 @@ func RetryGaps(dir string, id int64) (n int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	uri, err := fileURI(filepath.Join(dir, "weft.db"))
+	uri, err := sqliteuri.File(filepath.Join(dir, "weft.db"))
 	if err != nil {
 		return 0, err
 	}

@@ -10,7 +10,7 @@ import (
 
 	"modernc.org/sqlite"
 
-	"weft.dev/weft/db/index"
+	"weft.dev/weft/db/sqliteuri"
 )
 
 // InstanceOf returns the instance of the index in a weft.db or in a file of WriteInstance. No process may have the file
@@ -32,11 +32,11 @@ func queryFile(ctx context.Context, path, query string, into any) error {
 	if _, err := os.Stat(path); err != nil {
 		return fmt.Errorf("db: %w", err)
 	}
-	uri, err := fileURI(path)
+	uri, err := sqliteuri.File(path)
 	if err != nil {
 		return err
 	}
-	name := index.ReadURI(uri)
+	name := sqliteuri.ReadOnly(uri)
 	if _, err := os.Stat(path + "-wal"); errors.Is(err, os.ErrNotExist) {
 		name += "&immutable=1" // otherwise SQLite would create the two files of a WAL
 	}
@@ -54,7 +54,7 @@ func queryFile(ctx context.Context, path, query string, into any) error {
 // WriteInstance creates a small database that holds only the name of an index, as weft.db does. It shows to which index
 // a replica belongs without a restore.
 func WriteInstance(path, instance string) error {
-	uri, err := fileURI(path)
+	uri, err := sqliteuri.File(path)
 	if err != nil {
 		return err
 	}

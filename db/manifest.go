@@ -11,6 +11,7 @@ import (
 	"modernc.org/sqlite/vfs"
 
 	"weft.dev/weft/db/index"
+	"weft.dev/weft/db/sqliteuri"
 )
 
 // Restoring is the name of a weft.db during a restore: until it is moved into place there is no index, and no new index
@@ -54,7 +55,7 @@ type ManifestFile struct {
 // ManifestOf reads the manifest of a weft.db without a WAL that no process has open, such as a restored one. It also
 // reads a weft.db of an older weft.
 func ManifestOf(ctx context.Context, path string) (*Manifest, error) {
-	uri, err := fileURI(path)
+	uri, err := sqliteuri.File(path)
 	if err != nil {
 		return nil, err
 	}

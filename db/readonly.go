@@ -12,9 +12,11 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"weft.dev/weft/db/apply"
+	"weft.dev/weft/db/dirlock"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/schema"
+	"weft.dev/weft/db/sqliteuri"
 )
 
 // ErrNoIndex is the error of a directory without a weft.db.
@@ -25,10 +27,10 @@ var ErrNoIndex = errors.New("there is no weft.db in it")
 type ReadOnly struct {
 	Index
 	state  *apply.State
-	lock   *os.File // nil: a weft may write beside it
-	beside bool     // a weft has the directory open
-	noWAL  bool     // weft.db had no WAL
-	tx     *sqlx.Tx // nil before Pin
+	lock   *dirlock.Lock // nil: a weft may write beside it
+	beside bool          // a weft has the directory open
+	noWAL  bool          // weft.db had no WAL
+	tx     *sqlx.Tx      // nil before Pin
 }
 
 // OpenReadOnly opens a data directory for reading. A weft may write it at the same time: each query or transaction then
@@ -47,13 +49,13 @@ func OpenReadOnly(dir string, exclusive bool) (*ReadOnly, error) {
 	r.defaults(Config{Dir: dir})
 	r.state = r.newState()
 	if exclusive {
-		r.lock, err = lockDir(dir)
+		r.lock, err = dirlock.Exclusive(dir)
 		if err != nil {
 			return nil, err
 		}
 	}
 	if !exclusive {
-		r.lock, r.beside = lockForReading(dir)
+		r.lock, r.beside = dirlock.Shared(dir)
 	}
 	if err := r.open(path); err != nil {
 		_ = r.Close()
@@ -65,7 +67,7 @@ func OpenReadOnly(dir string, exclusive bool) (*ReadOnly, error) {
 // open opens weft.db. Without a WAL, the file is complete and no process writes it, because a replicator holds the WAL
 // open. open then opens it as immutable: otherwise SQLite would create the two files of a WAL.
 func (r *ReadOnly) open(path string) error {
-	uri, err := fileURI(path)
+	uri, err := sqliteuri.File(path)
 	if err != nil {
 		return err
 	}
@@ -89,7 +91,7 @@ func (r *ReadOnly) open(path string) error {
 
 // OpenFile opens a weft.db alone, with any schema. No process may have it open, and it must have no WAL.
 func OpenFile(path string) (*ReadOnly, error) {
-	uri, err := fileURI(path)
+	uri, err := sqliteuri.File(path)
 	if err != nil {
 		return nil, err
 	}
@@ -257,9 +259,7 @@ func (r *ReadOnly) Close() error {
 	if r.core.Reader != nil {
 		errs = append(errs, r.core.Reader.Close())
 	}
-	if r.lock != nil {
-		errs = append(errs, unlockDir(r.lock))
-	}
+	errs = append(errs, r.lock.Release())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("db: close: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db/apply"
+	"weft.dev/weft/db/dirlock"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/link"
 )
@@ -51,7 +52,7 @@ func TestReadOnlyBesideWriter(t *testing.T) {
 	}
 	commit()
 	sealed()
-	if _, err := OpenReadOnly(dir, true); !errors.Is(err, ErrLocked) {
+	if _, err := OpenReadOnly(dir, true); !errors.Is(err, dirlock.ErrLocked) {
 		t.Errorf("beside a weft, an exclusive opening returns %v, want ErrLocked", err)
 	}
 	r, err := OpenReadOnly(dir, false)

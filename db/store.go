@@ -9,8 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
-	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -20,10 +18,12 @@ import (
 
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/checkpoint"
+	"weft.dev/weft/db/dirlock"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/keep"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/schema"
+	"weft.dev/weft/db/sqliteuri"
 	"weft.dev/weft/link"
 )
 
@@ -60,7 +60,7 @@ type Config struct {
 	// Checkpoint is the rule for checkpoints of the WAL; the zero Rule: checkpoint.Default.
 	Checkpoint checkpoint.Rule
 	// Lock is the lock of this process on Dir. Open takes the lock over, also if it fails. Nil: Open locks Dir.
-	Lock *DirLock
+	Lock *dirlock.Lock
 	// Replicator means that a replicator checkpoints, in this process or in another one. Checkpoint then only
 	// determines when a WAL that is not checkpointed causes a warning.
 	Replicator bool
@@ -93,7 +93,7 @@ type Store struct {
 	Index
 	state   *apply.State
 	history *apply.History // nil before the end of the replay
-	lock    *os.File
+	lock    *dirlock.Lock
 	writer  *sql.DB
 	beside  *sql.DB // reads committed rows beside the writer's open transaction
 	bodies  bodies
@@ -196,19 +196,19 @@ func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 }
 
 func (s *Store) open(ctx context.Context) (err error) {
-	if err := os.MkdirAll(s.cfg.Dir, 0o755); err != nil {
-		return fmt.Errorf("db: make data directory: %w", err)
-	}
-	s.lock, err = s.takeDir()
-	if err != nil {
-		return err
+	s.lock = s.cfg.Lock.Take()
+	if s.lock == nil {
+		s.lock, err = dirlock.Exclusive(s.cfg.Dir)
+		if err != nil {
+			return err
+		}
 	}
 	if err := checkRestored(s.cfg.Dir); err != nil {
 		return err
 	}
 	path := filepath.Join(s.cfg.Dir, "weft.db")
 	s.wal.path = path + "-wal"
-	uri, err := fileURI(path)
+	uri, err := sqliteuri.File(path)
 	if err != nil {
 		return err
 	}
@@ -238,7 +238,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 	if err := s.core.Connect(uri, ""); err != nil {
 		return fmt.Errorf("db: open %s for reading: %w", path, err)
 	}
-	s.beside, err = sql.Open("sqlite", index.ReadURI(uri))
+	s.beside, err = sql.Open("sqlite", sqliteuri.ReadOnly(uri))
 	if err != nil {
 		return fmt.Errorf("db: open %s beside the writer: %w", path, err)
 	}
@@ -293,15 +293,6 @@ func (s *Store) load(ctx context.Context, path string) error {
 		"log_seq", v.Seq,
 		"memory_bytes", v.Memory(), "duration", s.cfg.Now().Sub(start).Round(time.Millisecond))
 	return nil
-}
-
-// fileURI returns a path as a URI for SQLite, to which parameters are appended: a ? or a % in the path is escaped.
-func fileURI(path string) (string, error) {
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return "", fmt.Errorf("db: find %s: %w", path, err)
-	}
-	return "file://" + (&url.URL{Path: filepath.ToSlash(abs)}).EscapedPath(), nil
 }
 
 // begin gives a new index its name, and reads the name.
@@ -364,9 +355,7 @@ func (s *Store) closeFiles() error {
 	if s.writer != nil {
 		errs = append(errs, s.writer.Close())
 	}
-	if s.lock != nil {
-		errs = append(errs, unlockDir(s.lock))
-	}
+	errs = append(errs, s.lock.Release())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("db: close: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/dirlock"
 )
 
 const compactDescription = `
@@ -48,7 +49,7 @@ func compactCommand(stdout, stderr io.Writer) *cli.Command {
 // runCompact compacts a data directory, directly or through the weft that has it open, and returns a summary.
 func runCompact(ctx context.Context, dir string, progress func(text string)) (done string, err error) {
 	line, err := compactHere(ctx, dir, progress)
-	running := errors.Is(err, db.ErrLocked)
+	running := errors.Is(err, dirlock.ErrLocked)
 	if running {
 		line, err = askWeft(ctx, dir, compactPath, progress)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/dirlock"
 	"weft.dev/weft/humanize"
 )
 
@@ -71,7 +72,7 @@ func gapsCommand(stdout io.Writer) *cli.Command {
 func retryGaps(ctx context.Context, dir string, id int64) (done string, err error) {
 	n, err := db.RetryGaps(dir, id)
 	switch {
-	case errors.Is(err, db.ErrLocked):
+	case errors.Is(err, dirlock.ErrLocked):
 		line, err := askWeft(ctx, dir, retryGapsPath+"?id="+strconv.FormatInt(id, 10), func(string) {})
 		if err == nil && line.Error != "" {
 			err = errors.New(line.Error)

@@ -16,6 +16,7 @@ import (
 	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/checkpoint"
+	"weft.dev/weft/db/dirlock"
 	"weft.dev/weft/db/replica"
 	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/db/replica/restore"
@@ -92,7 +93,7 @@ func (w *writer) prepareReplica(ctx context.Context, d *daemon) (*replication, e
 	d.opening.report("waiting for the replica's answer and its lease")
 	r.replicator = replica.New(replica.ReplicatorConfig{
 		Replica: r.cfg, Dir: w.db.Dir, Logger: w.logger,
-		Restore: func(ctx context.Context, lock *db.DirLock) error { return w.restore(ctx, d.opening, r.cfg, lock) },
+		Restore: func(ctx context.Context, lock *dirlock.Lock) error { return w.restore(ctx, d.opening, r.cfg, lock) },
 	})
 	r.progress = r.replicator.Status
 	err := r.replicator.Prepare(ctx)
@@ -110,7 +111,7 @@ func (w *writer) prepareReplica(ctx context.Context, d *daemon) (*replication, e
 }
 
 // restore restores the replica into the data directory, and reports progress on the terminal and to queries.
-func (w *writer) restore(ctx context.Context, o *opening, c config.Config, lock *db.DirLock) error {
+func (w *writer) restore(ctx context.Context, o *opening, c config.Config, lock *dirlock.Lock) error {
 	bar := newTransfer(cmp.Or[io.Writer](w.progress, io.Discard))
 	began := time.Now()
 	done, err := restore.Restore(ctx, c, w.db.Dir, restore.Options{Lock: lock, Progress: func(p restore.Progress) {

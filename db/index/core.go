@@ -13,6 +13,7 @@ import (
 
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/segment"
+	"weft.dev/weft/db/sqliteuri"
 )
 
 // CoreConfig configures a core.
@@ -73,18 +74,13 @@ func (c *Core) SetSnapshot(v *Snapshot) { c.current.Store(v) }
 
 // Connect opens weft.db for reading only, with further parameters.
 func (c *Core) Connect(uri, more string) (err error) {
-	c.Reader, err = sqlx.Open("sqlite", ReadURI(uri)+more)
+	c.Reader, err = sqlx.Open("sqlite", sqliteuri.ReadOnly(uri)+more)
 	if err != nil {
 		return err
 	}
 	c.Reader.SetMaxOpenConns(Readers)
 	c.Reader.SetMaxIdleConns(Readers)
 	return nil
-}
-
-// ReadURI returns the URI that opens a database for reading only; parameters may be appended.
-func ReadURI(uri string) string {
-	return uri + "?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(5000)"
 }
 
 // InReadTx calls do with a transaction, which reads one moment over one connection.

@@ -22,6 +22,7 @@ import (
 	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/dbtest"
+	"weft.dev/weft/db/dirlock"
 	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/db/replica/restore"
 	"weft.dev/weft/ingest/sim"
@@ -118,7 +119,7 @@ func beginWith(ctx context.Context, cfg config.Config, window time.Duration, eve
 	wrap func(config.Objects) config.Objects) (*primary, error) {
 	p := &primary{cfg: cfg, dir: filepath.Dir(cfg.DB), events: events, ran: make(chan error, 1)}
 	p.rep = New(ReplicatorConfig{Replica: cfg, Dir: p.dir, Logger: logger, lease: leaseForTest(), objects: wrap,
-		Restore: func(ctx context.Context, lock *db.DirLock) error {
+		Restore: func(ctx context.Context, lock *dirlock.Lock) error {
 			_, err := restore.Restore(ctx, cfg, p.dir, restore.Options{Lock: lock})
 			return err
 		}})

@@ -13,6 +13,7 @@ import (
 	"modernc.org/sqlite"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/dirlock"
 	"weft.dev/weft/db/replica/restore"
 )
 
@@ -42,7 +43,7 @@ func (r *Replicator) Prepare(ctx context.Context) (err error) {
 	}
 	// Another process in this directory has the same right to the lease, and its upload queue lies here, perhaps for
 	// another replica: Prepare must not touch it.
-	r.lock, err = db.Lock(r.cfg.Dir)
+	r.lock, err = dirlock.Exclusive(r.cfg.Dir)
 	if err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
@@ -99,7 +100,7 @@ func (r *Replicator) restoreFence() (bool, error) {
 }
 
 // DirLock returns the data directory, which Prepare has taken, for db.Config.Lock.
-func (r *Replicator) DirLock() *db.DirLock { return r.lock }
+func (r *Replicator) DirLock() *dirlock.Lock { return r.lock }
 
 // joinReplica makes sure that data directory and replica belong together, and takes the lease of the replica.
 func (r *Replicator) joinReplica(ctx context.Context) error {

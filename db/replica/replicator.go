@@ -30,7 +30,7 @@ import (
 	"github.com/superfly/ltx"
 	"golang.org/x/sync/errgroup"
 
-	"weft.dev/weft/db"
+	"weft.dev/weft/db/dirlock"
 	"weft.dev/weft/db/replica/config"
 )
 
@@ -40,7 +40,7 @@ type ReplicatorConfig struct {
 	Dir     string        // the data directory. Required.
 	// Restore fills the data directory from the replica when it has no database. Nil: Prepare refuses a replica without
 	// a local database. Restore gets the lock of the data directory, for restore.Options.Lock.
-	Restore func(ctx context.Context, lock *db.DirLock) error
+	Restore func(ctx context.Context, lock *dirlock.Lock) error
 	Logger  *slog.Logger     // nil: none
 	Now     func() time.Time // nil: time.Now
 
@@ -62,7 +62,7 @@ type Replicator struct {
 	client  litestream.ReplicaClient
 	clients *config.Pool // clients of all other databases in the replica
 
-	lock  *db.DirLock // the data directory, from Prepare until the store takes it over
+	lock  *dirlock.Lock // the data directory, from Prepare until the store takes it over
 	index index
 	local *litestream.DB // Litestream's local state of the database
 	store *litestream.Store

@@ -14,6 +14,7 @@ import (
 	"github.com/superfly/ltx"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/dirlock"
 )
 
 // TestSettings: what Litestream is told, where its own defaults or the file's would be traps.
@@ -62,17 +63,17 @@ func TestPrepareKeepsTheDirectory(t *testing.T) {
 	dir := filepath.Dir(cfg.DB)
 	r := New(ReplicatorConfig{Replica: cfg, Dir: dir, lease: leaseForTest()})
 	must(t, r.Prepare(t.Context()))
-	if _, err := db.Lock(dir); err == nil {
+	if _, err := dirlock.Exclusive(dir); err == nil {
 		t.Fatal("another process takes the directory between Prepare and Open")
 	}
 	s, err := db.Open(db.Config{Dir: dir, Lock: r.DirLock(), Replicator: true, OnSegment: r.OnSegment})
 	must(t, err)
 	must(t, r.Open(t.Context(), s))
-	if _, err := db.Lock(dir); err == nil {
+	if _, err := dirlock.Exclusive(dir); err == nil {
 		t.Fatal("another process takes the directory of an open store")
 	}
 	must(t, errors.Join(s.Close(), r.Close()))
-	lock, err := db.Lock(dir)
+	lock, err := dirlock.Exclusive(dir)
 	must(t, err)
 	must(t, lock.Release())
 
@@ -82,7 +83,7 @@ func TestPrepareKeepsTheDirectory(t *testing.T) {
 	if err := New(ReplicatorConfig{Replica: cfg, Dir: other, lease: leaseForTest()}).Prepare(t.Context()); err == nil {
 		t.Fatal("a file that is no database is accepted")
 	}
-	lock, err = db.Lock(other)
+	lock, err = dirlock.Exclusive(other)
 	must(t, err)
 	must(t, lock.Release())
 }

@@ -14,7 +14,7 @@ import (
 
 	"github.com/pressly/goose/v3"
 
-	"weft.dev/weft/db/index"
+	"weft.dev/weft/db/sqliteuri"
 	"weft.dev/weft/migrations"
 )
 
@@ -25,7 +25,7 @@ func RefuseNewer(uri, path string) error {
 	if _, err := os.Stat(path); err != nil {
 		return nil
 	}
-	name := index.ReadURI(uri)
+	name := sqliteuri.ReadOnly(uri)
 	if _, err := os.Stat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
 		name += "&immutable=1" // else SQLite would make the two files of a WAL
 	}

@@ -18,6 +18,7 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/check"
+	"weft.dev/weft/db/dirlock"
 	"weft.dev/weft/db/replica/config"
 )
 
@@ -25,7 +26,7 @@ import (
 type Options struct {
 	Target    Target
 	Force     bool              // move existing files aside
-	Lock      *db.DirLock       // the data directory, which the caller has taken and keeps; nil: the restore takes it
+	Lock      *dirlock.Lock     // the data directory, which the caller has taken and keeps; nil: the restore takes it
 	Progress  func(p Progress)  // nil: no reports; called from several goroutines, one at a time
 	Now       func() time.Time  // nil: time.Now
 	Failpoint func(what string) // before each step of putting it in place; nil in production
@@ -36,7 +37,7 @@ func (o Options) lock(dir string) (unlock func() error, err error) {
 	if o.Lock != nil {
 		return func() error { return nil }, nil
 	}
-	lock, err := db.Lock(dir)
+	lock, err := dirlock.Exclusive(dir)
 	if err != nil {
 		return nil, err
 	}
