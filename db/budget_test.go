@@ -3,7 +3,6 @@ package db_test
 import (
 	"errors"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,53 +12,10 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/checkpoint"
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
 )
-
-func TestParseBudget(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		text string
-		want db.Budget
-		err  string
-	}{
-		{"17GiB", db.Budget{Bytes: 17 << 30}, ""},
-		{"20 GB", db.Budget{Bytes: 20e9}, ""},
-		{"512MiB", db.Budget{Bytes: 512 << 20}, ""},
-		{"90%", db.Budget{Percent: 90}, ""},
-		{"99.5 %", db.Budget{Percent: 99.5}, ""},
-		{"100%", db.Budget{Percent: 100}, ""},
-		{"", db.Budget{}, "neither a size"},
-		{"much", db.Budget{}, "neither a size"},
-		{"-1GB", db.Budget{}, "neither a size"},
-		{"99999999999GB", db.Budget{}, "neither a size"},
-		{"511MiB", db.Budget{}, "less than 512MiB"},
-		{"17", db.Budget{}, "less than 512MiB"},
-		{"0%", db.Budget{}, "not a share"},
-		{"101%", db.Budget{}, "not a share"},
-		{"NaN%", db.Budget{}, "not a share"},
-		{"%", db.Budget{}, "not a share"},
-	} {
-		got, err := db.ParseBudget(tc.text)
-		if got != tc.want || (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {
-			t.Errorf("%q: %+v, %v", tc.text, got, err)
-		}
-	}
-}
-
-func FuzzParseBudget(f *testing.F) {
-	for _, text := range []string{"17GiB", "90%", "1e9", "0x1p40", "1e400%", "18446744073709551615"} {
-		f.Add(text)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		b, err := db.ParseBudget(text)
-		isNone := b == db.Budget{}
-		if isNone != (err != nil) || b.Bytes < 0 || math.IsNaN(b.Percent) || b.Percent > 100 || b.Bytes > 0 && b.Percent > 0 {
-			t.Errorf("%q: %+v, %v", text, b, err)
-		}
-	})
-}
 
 // TestBudget: all files of a directory stay within a budget, on a disk with room. Indexing pauses before, says which
 // budget and how to get out of it, and goes on with a larger one. Files of other programs in the directory count.
@@ -88,7 +44,7 @@ func TestBudget(t *testing.T) {
 			t.Fatal(err)
 		}
 		applied := 0
-		for round, budget := range []db.Budget{
+		for round, budget := range []disk.Budget{
 			{Bytes: begin + reserve + 200<<10},
 			{Percent: 100 * float64(begin+reserve+320<<10) / total},
 			{Bytes: total / 2},

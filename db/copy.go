@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"weft.dev/weft/db/dirlock"
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/sqliteuri"
 )
 
@@ -47,7 +48,8 @@ func OpenCopy(dir string) (*Copy, error) {
 	}
 	c := &Copy{dir: dir, lock: lock}
 	if err := c.open(); err != nil {
-		return nil, errors.Join(diskError(dir, fmt.Errorf("db: open the copy in %s: %w", dir, err), diskSpace), c.Close())
+		err = fmt.Errorf("db: open the copy in %s: %w", dir, err)
+		return nil, errors.Join(disk.WrapFull(dir, err, disk.Space), c.Close())
 	}
 	return c, nil
 }

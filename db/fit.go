@@ -4,6 +4,7 @@ import (
 	"sort"
 	"time"
 
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/keep"
 )
@@ -18,7 +19,7 @@ const largestShare = 8
 
 // largestSegment is the most bytes that a compaction writes; 0: without a budget there is no bound.
 func (s *Index) largestSegment() int64 {
-	if s.cfg.Budget == (Budget{}) {
+	if s.cfg.Budget == (disk.Budget{}) {
 		return 0
 	}
 	return s.room.budget.Load() / largestShare
@@ -52,7 +53,8 @@ func (s *Index) fits() bool { return s.cfg.Keep.Fits() && !s.room.cannotFit.Load
 // missingForFit returns how many bytes compactions have to give back, so that the largest one has room beside the
 // reserve; 0 or less: none. The caller holds mu.
 func (s *Store) missingForFit() int64 {
-	s.forgetUse() // a horizon never goes back: files that have gone since the last look, of a compaction, must not move it
+	// A horizon never goes back: files that have gone since the last look, of a compaction, must not move it.
+	s.use.Forget()
 	s.lookAtDisk()
 	r := &s.room
 	if r.total.Load() == 0 {

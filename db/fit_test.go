@@ -13,6 +13,7 @@ import (
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/dbtest"
+	"weft.dev/weft/db/disk"
 )
 
 // fitting is a keeping with a budget that the rule *=fit keeps, and follows that are kept for ever.
@@ -26,11 +27,11 @@ type fitting struct {
 const fitRules = "app.bsky.graph.*=forever,*=fit"
 
 // budget returns a budget that leaves so many bytes for files.
-func (f *fitting) budget(files int64) db.Budget {
+func (f *fitting) budget(files int64) disk.Budget {
 	f.t.Helper()
 	reserve := must(f.s.Space(f.t.Context())).Reserve
 	f.files = files
-	return db.Budget{Bytes: (reserve + files) * 64 / 55} // the largest compaction takes an eighth, and an eighth more
+	return disk.Budget{Bytes: (reserve + files) * 64 / 55} // the largest compaction takes an eighth, and an eighth more
 }
 
 // batch applies likes and follows, and looks four minutes later whether the files are within the budget.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db/apply"
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/schema"
@@ -88,7 +89,7 @@ func OpenFollower(cfg FollowerConfig) (*Follower, error) {
 		return nil, fmt.Errorf("db: follow %s: %w", path, err)
 	}
 	if err := f.open(); err != nil {
-		return nil, errors.Join(diskError(cfg.Dir, fmt.Errorf("db: follow %s: %w", path, err), diskSpace),
+		return nil, errors.Join(disk.WrapFull(cfg.Dir, fmt.Errorf("db: follow %s: %w", path, err), disk.Space),
 			f.core.Reader.Close())
 	}
 	return f, nil

@@ -25,6 +25,7 @@ import (
 	"weft.dev/weft/db/body"
 	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/checkpoint"
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/export"
 	"weft.dev/weft/db/inspect"
 	"weft.dev/weft/db/keep"
@@ -47,7 +48,7 @@ var frozenKinds = []struct {
 		Keep: must(keep.Parse("app.bsky.feed.like=20m, com.example.*=forever, *=90d"))}, true},
 	{"fit", db.Config{SealBytes: 12 << 10, ReplayWindow: 10 * time.Minute,
 		Keep:   must(keep.Parse("com.example.*=forever, *=fit")),
-		Budget: db.Budget{Bytes: 1 << 30}, Disk: almostFit}, false},
+		Budget: disk.Budget{Bytes: 1 << 30}, Disk: almostFit}, false},
 }
 
 // almostFit has room for the reserve, and some kilobytes less than a budget of 1 GiB wants beside it.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db/apply"
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/index"
 )
 
@@ -20,9 +21,9 @@ type Index struct {
 	mu      sync.Mutex // serialises the changes of the snapshot
 	commits signal
 	failed  atomic.Pointer[error] // the fault that stopped writing
-	growth  growth
+	growth  disk.Growth
 	room    room // unused in a follower
-	use     use
+	use     *disk.Usage
 
 	seals, compactions worked // zero in a follower
 	// Bytes written to the WAL and by checkpoints since the store was opened; zero in a follower.
@@ -38,7 +39,7 @@ func (s *Index) defaults(cfg Config) {
 		cfg.Now = time.Now
 	}
 	if cfg.Disk == nil {
-		cfg.Disk = diskSpace
+		cfg.Disk = disk.Space
 	}
 	if cfg.SealBytes <= 0 {
 		cfg.SealBytes = defaultSealBytes
@@ -53,6 +54,7 @@ func (s *Index) defaults(cfg Config) {
 		cfg.CacheBytes = DefaultCacheBytes
 	}
 	s.cfg = cfg
+	s.use = disk.NewUsage(cfg.Dir, cfg.Scratch)
 	s.core = index.NewCore(index.CoreConfig{Dir: cfg.Dir, Logger: cfg.Logger, CacheBytes: cfg.CacheBytes,
 		ShortList: cfg.ShortList, EagerSets: cfg.SetsOver > 0, Failpoint: cfg.Failpoint})
 	s.Queries = s.core.Queries()

@@ -10,6 +10,7 @@ import (
 
 	"modernc.org/sqlite"
 
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/sqliteuri"
 )
 
@@ -46,7 +47,7 @@ func queryFile(ctx context.Context, path, query string, into any) error {
 	}
 	defer func() { _ = reader.Close() }()
 	if err := reader.QueryRowContext(ctx, query).Scan(into); err != nil {
-		return diskError(filepath.Dir(path), fmt.Errorf("db: look into %s (is it a weft.db?): %w", path, err), diskSpace)
+		return disk.WrapFull(filepath.Dir(path), fmt.Errorf("db: look into %s (is it a weft.db?): %w", path, err), disk.Space)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/dbtest"
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/export"
 	"weft.dev/weft/db/keep"
 )
@@ -71,11 +72,11 @@ func TestKeepEqualsModel(t *testing.T) {
 			cfg.Keep, times = randomRules(t, h.r)
 			// A disk that sometimes has a little less room than rules with fit leave, and always enough to index.
 			const budget = 1 << 30
-			disk := &given{}
-			disk.free.Store(budget)
-			disk.total.Store(budget)
-			cfg.Budget = db.Budget{Bytes: budget}
-			cfg.Disk = disk.space
+			g := &given{}
+			g.free.Store(budget)
+			g.total.Store(budget)
+			cfg.Budget = disk.Budget{Bytes: budget}
+			cfg.Disk = g.space
 			var m dbtest.Model
 			var sent []apply.Event
 			s := openWith(t, cfg)
@@ -120,12 +121,12 @@ func TestKeepEqualsModel(t *testing.T) {
 				clock.Add(int64(h.r.IntN(120) - 20))
 				if step%2 == 1 {
 					missing := int64(h.r.IntN(40 << 10))
-					disk.free.Store(must(s.Space(t.Context())).Reserve + budget/8 + budget/64 - missing)
+					g.free.Store(must(s.Space(t.Context())).Reserve + budget/8 + budget/64 - missing)
 					if err := s.PruneTick(); err != nil {
 						t.Fatal(err)
 					}
 					keep()
-					disk.free.Store(budget)
+					g.free.Store(budget)
 				}
 				if h.r.IntN(10) == 0 {
 					if _, err := s.Compact(t.Context(), func(int64, int64) {}); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/dirlock"
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/schema"
@@ -59,7 +60,7 @@ func OpenReadOnly(dir string, exclusive bool) (*ReadOnly, error) {
 	}
 	if err := r.open(path); err != nil {
 		_ = r.Close()
-		return nil, diskError(dir, fmt.Errorf("db: %s: %w", path, err), diskSpace)
+		return nil, disk.WrapFull(dir, fmt.Errorf("db: %s: %w", path, err), disk.Space)
 	}
 	return r, nil
 }

@@ -42,9 +42,6 @@ const (
 	fullSlack = 2
 )
 
-// growDisk is what an operator can do about a disk that fills up, also with one volume and no shell.
-const growDisk = "enlarge the disk or volume (on fly.io: fly volumes extend), or delete files of other programs from it"
-
 // room is the free space of the data directory's disk or budget, as of the last look.
 type room struct {
 	free, total atomic.Int64 // bytes; 0 and 0: not known
@@ -139,7 +136,7 @@ func (s *Store) warnOfFullDisk() {
 	case due > r.warned:
 		r.warned = due
 		attrs := []any{"full_percent", full, "free_bytes", r.free.Load()}
-		if at := s.fullAt(r.free.Load() - r.reserve.Load()); !at.IsZero() {
+		if at := s.growth.FullAt(s.cfg.Now(), r.free.Load()-r.reserve.Load()); !at.IsZero() {
 			attrs = append(attrs, "full_at", at.UTC().Format(time.RFC3339))
 		}
 		s.cfg.Logger.Warn("the disk is filling up; indexing pauses before it is full", append(attrs, "do", s.makeRoom())...)
@@ -266,7 +263,7 @@ func (s *Store) fullDisk() string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s is %d %% full, %s are free", s.roomName(), full, diskBytes(r.free.Load()))
-	if at := s.fullAt(r.free.Load() - r.reserve.Load()); !at.IsZero() {
+	if at := s.growth.FullAt(s.cfg.Now(), r.free.Load()-r.reserve.Load()); !at.IsZero() {
 		fmt.Fprintf(&b, "; at the present rate indexing pauses on %s", at.UTC().Format("2006-01-02 at 15:04 UTC"))
 	}
 	fmt.Fprintf(&b, ": %s", s.makeRoom())

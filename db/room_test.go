@@ -25,15 +25,15 @@ import (
 // clusters is how many bytes of a simulated disk a byte of a file takes: a few thousand events fill it many times.
 const clusters = 16
 
-// disk is a simulated file system with a data directory in it.
-type disk struct {
+// simulated is a file system with a data directory in it.
+type simulated struct {
 	size  atomic.Int64 // bytes
 	other atomic.Int64 // bytes of other programs' files
 	least atomic.Int64 // bytes that were free at worst
 }
 
 // space is the disk as db.Config.Disk sees it.
-func (d *disk) space(dir string) (free, total int64, err error) {
+func (d *simulated) space(dir string) (free, total int64, err error) {
 	total = d.size.Load()
 	free = total - d.other.Load()
 	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
@@ -106,7 +106,7 @@ func TestPause(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		d := &disk{}
+		d := &simulated{}
 		d.least.Store(math.MaxInt64)
 		d.size.Store(1 << 40)
 		log := newMessages()

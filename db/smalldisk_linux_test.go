@@ -15,6 +15,7 @@ import (
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/checkpoint"
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/keep"
 )
 
@@ -105,7 +106,7 @@ func TestSmallDisk(t *testing.T) {
 	began := time.Now()
 	c := &crowd{t: t, r: rand.New(rand.NewPCG(1, 1)), cfg: db.Config{
 		Dir: smallDisk(t, size), SealBytes: 256 << 10, CacheBytes: 1 << 20,
-		Budget: db.Budget{Percent: 90}, Keep: must(keep.Parse("*=fit")), ReplayWindow: 10 * time.Minute,
+		Budget: disk.Budget{Percent: 90}, Keep: must(keep.Parse("*=fit")), ReplayWindow: 10 * time.Minute,
 		Checkpoint: must(checkpoint.Parse("200 frames")),
 		Now:        func() time.Time { return time.Unix(clock.Load(), 0).Add(time.Since(began)) }}}
 	c.open()
@@ -200,7 +201,7 @@ func TestDiskOfOthers(t *testing.T) {
 				t.Fatal(err)
 			}
 			s, err := db.Open(c.cfg)
-			if err != nil && !db.IsDiskFull(err) {
+			if err != nil && !disk.IsFull(err) {
 				t.Fatalf("round %d: open on the full disk: %v", round, err)
 			}
 			t.Logf("round %d: open on the full disk: %v", round, err)

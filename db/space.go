@@ -95,15 +95,15 @@ func (s *Index) Space(ctx context.Context) (Space, error) {
 	}
 	sp.Free, sp.Total = s.Disk()
 	if _, total, err := s.cfg.Disk(s.cfg.Dir); err == nil {
-		sp.Budget = s.cfg.Budget.of(total)
+		sp.Budget = s.cfg.Budget.Limit(total)
 	}
 	sp.Reserve = s.room.reserve.Load()
-	s.growth.note(s.cfg.Now(), sp.Database+sp.WAL+sp.Segments)
-	perDay, over := s.growth.rate()
+	s.growth.Note(s.cfg.Now(), sp.Database+sp.WAL+sp.Segments)
+	perDay, over := s.growth.Rate()
 	sp.PerDay = int64(perDay)
 	sp.Measured = over
 	if sp.Total > 0 && !s.fits() {
-		sp.FullAt = s.fullAt(sp.Free - sp.Reserve)
+		sp.FullAt = s.growth.FullAt(s.cfg.Now(), sp.Free-sp.Reserve)
 	}
 	return sp, nil
 }

@@ -19,6 +19,7 @@ import (
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/dirlock"
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/keep"
 	"weft.dev/weft/db/logrow"
@@ -76,7 +77,7 @@ type Config struct {
 	Progress func(what string, done, all uint64)
 	// Budget bounds the bytes of all files in Dir: indexing pauses before they take more. The zero Budget sets no bound
 	// beside the disk.
-	Budget Budget
+	Budget disk.Budget
 	// Scratch is a directory in Dir where a verification of the replica restores weft.db. The budget has room for one
 	// copy at any time. Empty: nothing is restored there.
 	Scratch string
@@ -167,7 +168,7 @@ func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 		if ctx.Err() != nil {
 			err = errors.Join(ctx.Err(), err)
 		}
-		return nil, diskError(s.cfg.Dir, err, s.cfg.Disk)
+		return nil, disk.WrapFull(s.cfg.Dir, err, s.cfg.Disk)
 	}
 	s.watchDisk()
 	s.work("seal", s.sealWork, func() error { return s.persist("writing a segment", s.seal) })

@@ -19,6 +19,7 @@ import (
 	"weft.dev/weft/db/body"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/dbtest"
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/keep"
 )
 
@@ -65,7 +66,7 @@ func newYear(t *testing.T, seed uint64, sealBytes int, files int64) *year {
 		JobRest: -1, Checkpoint: must(checkpoint.Parse("20 frames")), Failpoint: y.failpoint, OnSegment: y.copySegment,
 		Fetch: y.fetch}
 	s := openWith(t, y.cfg)
-	y.cfg.Budget = db.Budget{Bytes: (must(s.Space(t.Context())).Reserve + files) * 64 / 55} // the compaction takes 9/64
+	y.cfg.Budget = disk.Budget{Bytes: (must(s.Space(t.Context())).Reserve + files) * 64 / 55} // the compaction takes 9/64
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

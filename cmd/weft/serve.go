@@ -14,6 +14,7 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/checkpoint"
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/keep"
 	"weft.dev/weft/db/replica"
 	"weft.dev/weft/db/replica/config"
@@ -211,13 +212,13 @@ func storeConfigOf(cmd *cli.Command) (c db.Config, err error) {
 		return c, err
 	}
 	if text := cmd.String("disk"); text != "" {
-		c.Budget, err = db.ParseBudget(text)
+		c.Budget, err = disk.ParseBudget(text)
 		if err != nil {
 			return c, &usageError{fmt.Errorf("--disk (WEFT_DISK): %w", err)}
 		}
 		c.Keep = c.Keep.WithBudget()
 	}
-	if c.Keep.Fits() && c.Budget == (db.Budget{}) {
+	if c.Keep.Fits() && c.Budget == (disk.Budget{}) {
 		return c, &usageError{errors.New("--keep: links of a rule with fit are kept as long as a budget of disk space " +
 			"allows, and there is none: add --disk 90%, or write a time such as 90d")}
 	}

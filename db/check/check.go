@@ -11,6 +11,7 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/index"
 )
 
@@ -146,7 +147,7 @@ func (c *checker) run(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			if db.IsDiskFull(err) {
+			if disk.IsFull(err) {
 				return fmt.Errorf("db: check %s: the disk of %s or of the temporary files (%s) is full, which is no "+
 					"fault of the "+
 					"data: free space and check again: %w",

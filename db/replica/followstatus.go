@@ -7,6 +7,7 @@ import (
 
 	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/replica/restore"
 	"weft.dev/weft/humanize"
 )
@@ -78,7 +79,7 @@ func followAdvice(err error) string {
 	switch {
 	case errors.Is(err, db.ErrOtherIndex):
 		return "stop this follower, empty its data directory and start it again"
-	case errors.Is(err, restore.ErrNoRoom), db.IsDiskFull(err):
+	case errors.Is(err, restore.ErrNoRoom), disk.IsFull(err):
 		return "free space on the disk of the data directory"
 	case errors.As(err, &gap):
 		return "the primary's next snapshot closes the gap (snapshot.interval in litestream.yml); to close it " +

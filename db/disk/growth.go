@@ -1,4 +1,4 @@
-package db
+package disk
 
 import (
 	"sync"
@@ -16,8 +16,8 @@ const (
 	farAway = 10 * 365 * 24 * time.Hour
 )
 
-// growth is the size of the files over the last day.
-type growth struct {
+// Growth is the size of the files over the last day. The zero Growth is ready, and safe for concurrent use.
+type Growth struct {
 	mu    sync.Mutex
 	sizes []sizeAt
 }
@@ -27,8 +27,8 @@ type sizeAt struct {
 	bytes int64
 }
 
-// note notes the size of all files when the last note is old enough.
-func (g *growth) note(now time.Time, bytes int64) {
+// Note notes the size of all files when the last note is old enough.
+func (g *Growth) Note(now time.Time, bytes int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if n := len(g.sizes); n > 0 && now.Sub(g.sizes[n-1].at) < sizesEvery {
@@ -40,8 +40,8 @@ func (g *growth) note(now time.Time, bytes int64) {
 	g.sizes = append(g.sizes, sizeAt{now, bytes})
 }
 
-// rate returns the growth in bytes per day, and the time over which it was measured; 0 and 0 while it is unknown.
-func (g *growth) rate() (perDay float64, over time.Duration) {
+// Rate returns the growth in bytes per day, and the time over which it was measured; 0 and 0 while it is unknown.
+func (g *Growth) Rate() (perDay float64, over time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.sizes) < 2 {
@@ -56,10 +56,10 @@ func (g *growth) rate() (perDay float64, over time.Duration) {
 	return float64(last.bytes-first.bytes) / (float64(over) / float64(24*time.Hour)), over
 }
 
-// fullAt returns the time at which the files will have grown by a number of bytes; zero: they don't grow, the time
+// FullAt returns the time at which the files will have grown by a number of bytes; zero: they don't grow, the time
 // isn't known, or it is more than ten years away.
-func (s *Index) fullAt(room int64) time.Time {
-	perDay, over := s.growth.rate()
+func (g *Growth) FullAt(now time.Time, room int64) time.Time {
+	perDay, over := g.Rate()
 	if over == 0 || perDay <= 0 {
 		return time.Time{}
 	}
@@ -67,5 +67,5 @@ func (s *Index) fullAt(room int64) time.Time {
 	if days >= farAway.Hours()/24 {
 		return time.Time{}
 	}
-	return s.cfg.Now().Add(time.Duration(days * float64(24*time.Hour)))
+	return now.Add(time.Duration(days * float64(24*time.Hour)))
 }

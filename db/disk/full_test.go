@@ -1,4 +1,4 @@
-package db
+package disk
 
 import (
 	"errors"
@@ -14,8 +14,8 @@ type coded int
 func (c coded) Error() string { return fmt.Sprintf("disk I/O error (%d)", int(c)) }
 func (c coded) Code() int     { return int(c) }
 
-// TestBlameDisk: what comes of a full disk is said to, and no file is blamed for it; what doesn't is left as it is.
-func TestBlameDisk(t *testing.T) {
+// TestWrapFull: what comes of a full disk is said to, and no file is blamed for it; what doesn't is left as it is.
+func TestWrapFull(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name string
@@ -38,8 +38,8 @@ func TestBlameDisk(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			err := diskError("/data", tc.err, func(string) (int64, int64, error) { return tc.free, 1 << 40, nil })
-			var full *DiskFullError
+			err := WrapFull("/data", tc.err, func(string) (int64, int64, error) { return tc.free, 1 << 40, nil })
+			var full *FullError
 			if errors.As(err, &full) != tc.full || !errors.Is(err, tc.err) {
 				t.Fatalf("%v", err)
 			}
@@ -50,15 +50,15 @@ func TestBlameDisk(t *testing.T) {
 				!strings.Contains(text, "the data is safe") {
 				t.Errorf("it says %q", text)
 			}
-			if !IsDiskFull(err) {
+			if !IsFull(err) {
 				t.Error("it isn't known as a full disk")
 			}
 		})
 	}
-	if err := diskError("/data", nil, nil); err != nil {
+	if err := WrapFull("/data", nil, nil); err != nil {
 		t.Error(err)
 	}
-	if err := diskError("/data", coded(4874), func(string) (int64, int64, error) {
+	if err := WrapFull("/data", coded(4874), func(string) (int64, int64, error) {
 		return 0, 0, errors.New("no such system call")
 	}); !strings.Contains(err.Error(), "is full;") {
 		t.Error(err)
