@@ -1,9 +1,6 @@
 package db_test
 
 import (
-	"bytes"
-	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -19,99 +16,6 @@ import (
 	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/dbtest"
 )
-
-// source gives the changes of a database, as a replica does: pages as they were at some commit, and later those that
-// have changed since.
-type source struct {
-	t        *testing.T
-	db       *sql.DB
-	images   map[uint32][]byte
-	position uint64
-}
-
-func newSource(t *testing.T, dir string) *source {
-	t.Helper()
-	base, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "weft.db")+"?mode=ro")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = base.Close() })
-	return &source{t: t, db: base, images: map[uint32][]byte{}}
-}
-
-// change is what was committed since the last one. fail is after how many pages it breaks off; 0: never.
-func (s *source) change(fail int) change {
-	s.t.Helper()
-	rows, err := s.db.Query("SELECT pgno, data FROM sqlite_dbpage")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer rows.Close()
-	c := change{fail: fail, Change: db.Change{Position: s.position + 1}}
-	for rows.Next() {
-		var p image
-		if err := rows.Scan(&p.number, &p.data); err != nil {
-			s.t.Fatal(err)
-		}
-		c.PageSize, c.Pages = len(p.data), p.number
-		if bytes.Equal(s.images[p.number], p.data) {
-			continue
-		}
-		if c.pages = append(c.pages, p); fail == 0 {
-			s.images[p.number] = p.data
-		}
-	}
-	if err := rows.Err(); err != nil {
-		s.t.Fatal(err)
-	}
-	if fail == 0 {
-		s.position++
-	}
-	return c
-}
-
-// change is pages, of which the last ones may not arrive.
-type change struct {
-	db.Change
-	pages []image
-	fail  int // after so many
-}
-
-type image struct {
-	number uint32
-	data   []byte
-}
-
-func (c change) to(ctx context.Context, to *db.Copy) error {
-	tx, err := to.Begin(ctx, c.Change)
-	if err != nil {
-		return err
-	}
-	for i, p := range c.pages {
-		if c.fail == i+1 {
-			break
-		}
-		if err := tx.Put(p.number, p.data); err != nil {
-			return err
-		}
-	}
-	if c.fail > 0 {
-		tx.Rollback()
-		return errBroken
-	}
-	return tx.Commit()
-}
-
-var errBroken = errors.New("the line is broken")
-
-func openCopy(t *testing.T, dir string) *db.Copy {
-	t.Helper()
-	c, err := db.OpenCopy(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
 
 // fetch copies segment files as a replica gives them.
 func fetch(t *testing.T, from, to string, missing []db.ManifestFile) {
@@ -167,8 +71,8 @@ func TestCopyEqualsModel(t *testing.T) {
 			}
 			var m dbtest.Model
 			s, dir := openWith(t, cfg), t.TempDir()
-			src, c := newSource(t, cfg.Dir), openCopy(t, dir)
-			if err := src.change(0).to(t.Context(), c); err != nil {
+			src, c := dbtest.NewPageSource(t, cfg.Dir), dbtest.OpenCopy(t, dir)
+			if err := src.Change(0).To(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
 			of := db.FollowerConfig{Dir: dir, Owned: true}
@@ -192,21 +96,21 @@ func TestCopyEqualsModel(t *testing.T) {
 				}
 				if r.IntN(3) == 0 {
 					seq := f.Seq()
-					if err := src.change(1+r.IntN(4)).to(t.Context(), c); !errors.Is(err, errBroken) {
+					if err := src.Change(1+r.IntN(4)).To(t.Context(), c); !errors.Is(err, dbtest.ErrBroken) {
 						t.Fatalf("a change that breaks off: %v", err)
 					}
 					catchUp(t, kept, dir, f)
-					if at, err := c.Position(); err != nil || at != src.position || f.Seq() != seq {
+					if at, err := c.Position(); err != nil || at != src.Position || f.Seq() != seq {
 						t.Fatalf("a change that broke off has left the position %d (%v) and log row %d", at, err,
 							f.Seq())
 					}
 				}
-				change := src.change(0)
+				change := src.Change(0)
 				if r.IntN(5) == 0 { // it may be that of any machine and day
 					change.Position += uint64(r.IntN(1000)) << 32
-					src.position = change.Position
+					src.Position = change.Position
 				}
-				if err := change.to(t.Context(), c); err != nil {
+				if err := change.To(t.Context(), c); err != nil {
 					t.Fatal(err)
 				}
 				if at, err := c.Position(); err != nil || at != change.Position {
@@ -220,24 +124,24 @@ func TestCopyEqualsModel(t *testing.T) {
 					if err := errors.Join(f.Close(), c.Close()); err != nil {
 						t.Fatal(err)
 					}
-					c = openCopy(t, dir)
+					c = dbtest.OpenCopy(t, dir)
 					f = follow(t, of)
 				}
 			}
 			fillLog(t, s, h, &m)
-			full := src.change(0)
-			if err := full.to(t.Context(), c); err != nil {
+			full := src.Change(0)
+			if err := full.To(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
 			quiet(t, s, &clock, 12)
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			change := src.change(0)
+			change := src.Change(0)
 			if change.Pages >= full.Pages {
 				t.Errorf("%d pages, and there were %d", change.Pages, full.Pages)
 			}
-			if err := change.to(t.Context(), c); err != nil {
+			if err := change.To(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
 			catchUp(t, kept, dir, f)
@@ -299,61 +203,6 @@ func quiet(t *testing.T, s *db.Store, clock *atomic.Int64, minutes int) {
 	}
 }
 
-// TestCopyIsNeverTorn: whoever reads while changes go in sees one of them or the next.
-func TestCopyIsNeverTorn(t *testing.T) {
-	t.Parallel()
-	dir, to := t.TempDir(), t.TempDir()
-	base, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "weft.db")+"?_pragma=journal_mode(WAL)")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer base.Close()
-	// Each row has the number of the change, on many pages, of which most changes leave page 1 as it is.
-	if _, err := base.Exec(`CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER, filler TEXT); INSERT INTO t
-		WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 200) SELECT i, 0, hex(zeroblob(500)) FROM c`); err != nil {
-		t.Fatal(err)
-	}
-	src, c := newSource(t, dir), openCopy(t, to)
-	defer c.Close()
-	if err := src.change(0).to(t.Context(), c); err != nil {
-		t.Fatal(err)
-	}
-	reader, err := sql.Open("sqlite", "file:"+filepath.Join(to, "weft.db")+"?mode=ro")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reader.Close()
-	reader.SetMaxOpenConns(1)
-	var ended atomic.Bool
-	torn := make(chan error, 1)
-	go func() {
-		for !ended.Load() {
-			var least, most, change int
-			if err := reader.QueryRow("SELECT min(n), max(n), user_version - 1 FROM t, pragma_user_version").Scan(&least, &most,
-				&change); err != nil || least != most || most != change {
-				torn <- fmt.Errorf("rows of the changes %d to %d at %d: %w", least, most, change, err)
-				return
-			}
-		}
-		torn <- nil
-	}()
-	for range 100 {
-		if _, err := base.Exec("UPDATE t SET n = n + 1"); err != nil {
-			t.Fatal(err)
-		}
-		if err := src.change(1+rand.IntN(50)).to(t.Context(), c); !errors.Is(err, errBroken) {
-			t.Fatal(err)
-		}
-		if err := src.change(0).to(t.Context(), c); err != nil {
-			t.Fatal(err)
-		}
-	}
-	ended.Store(true)
-	if err := <-torn; err != nil {
-		t.Error(err)
-	}
-}
-
 // TestCopyGoesBack: when the primary was restored to an earlier time, the copy becomes that of the new history, and a
 // follower lays its index anew.
 func TestCopyGoesBack(t *testing.T) {
@@ -378,7 +227,7 @@ func TestCopyGoesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	var logs logBuffer
-	c := openCopy(t, to)
+	c := dbtest.OpenCopy(t, to)
 	defer c.Close()
 	var f *db.Follower
 	show := func(dir string, position uint64, from, upTo int) {
@@ -390,9 +239,9 @@ func TestCopyGoesBack(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		src := newSource(t, dir)
-		src.position = position
-		if err := src.change(0).to(t.Context(), c); err != nil {
+		src := dbtest.NewPageSource(t, dir)
+		src.Position = position
+		if err := src.Change(0).To(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
 		if f == nil {
@@ -414,36 +263,16 @@ func TestCopyGoesBack(t *testing.T) {
 	}
 }
 
-// TestCopyRefuses: an index of one's own is not overwritten, and a copy is not written to by an ingest of its own.
-func TestCopyRefuses(t *testing.T) {
+// TestOpenRefusesCopy: no ingest of its own writes to a follower's copy.
+func TestOpenRefusesCopy(t *testing.T) {
 	t.Parallel()
 	own, to := t.TempDir(), t.TempDir()
 	if err := open(t, own).Close(); err != nil {
 		t.Fatal(err)
 	}
-	if c, err := db.OpenCopy(own); err == nil ||
-		!strings.Contains(err.Error(), "use an empty directory for the follower") {
-		t.Errorf("an index is overwritten: %v, %v", c, err)
-	}
-	src, c := newSource(t, own), openCopy(t, to)
-	defer c.Close()
-	if _, err := db.OpenCopy(to); err == nil || !strings.Contains(err.Error(), "another weft has") {
-		t.Errorf("two followers in one directory: %v", err)
-	}
-	if err := src.change(3).to(t.Context(), c); !errors.Is(err, errBroken) { // the first change breaks off
+	c := dbtest.OpenCopy(t, to)
+	if err := dbtest.NewPageSource(t, own).Change(0).To(t.Context(), c); err != nil {
 		t.Fatal(err)
-	}
-	if err := c.Close(); err != nil {
-		t.Fatal(err)
-	}
-	c = openCopy(t, to)
-	if err := src.change(0).to(t.Context(), c); err != nil {
-		t.Fatal(err)
-	}
-	odd := src.change(0)
-	odd.PageSize = 8192
-	if err := odd.to(t.Context(), c); err == nil || !strings.Contains(err.Error(), "8192") {
-		t.Errorf("pages of another size: %v", err)
 	}
 	if err := c.Close(); err != nil {
 		t.Fatal(err)

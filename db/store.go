@@ -23,6 +23,7 @@ import (
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/keep"
 	"weft.dev/weft/db/logrow"
+	"weft.dev/weft/db/pagecopy"
 	"weft.dev/weft/db/schema"
 	"weft.dev/weft/db/sqliteuri"
 	"weft.dev/weft/link"
@@ -224,7 +225,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 		return fmt.Errorf("db: open %s: %w", path, err)
 	}
 	s.writer.SetMaxOpenConns(1)
-	if at, err := copyPosition(s.writer); err == nil && at > 0 { // an unreadable file is refused below
+	if at, err := pagecopy.Position(s.writer); err == nil && at > 0 { // an unreadable file is refused below
 		return fmt.Errorf("db: %s is a follower's copy of another weft's index: serve it with --follow, or restore an "+
 			"index into another directory (weft restore)", path)
 	}

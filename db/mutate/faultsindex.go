@@ -276,24 +276,24 @@ var indexFaults = []fault{
 		"db.TestFollowerHolds",
 	},
 	{
-		"a copy keeps the pages of a change that broke off", "db/copy.go",
+		"a copy keeps the pages of a change that broke off", "db/pagecopy/pagecopy.go",
 		"	_ = t.tx.Rollback()", "	_ = t.tx.Commit()",
 		"db.TestCopyEqualsModel",
 	},
 	{
-		"a copy's position stays behind its pages", "db/copy.go",
+		"a copy's position stays behind its pages", "db/pagecopy/pagecopy.go",
 		"\"user_version\": int32(t.change.Position),", "",
 		"db.TestCopyEqualsModel",
 	},
 	{
-		"a copy keeps the low half of its position alone", "db/copy.go",
+		"a copy keeps the low half of its position alone", "db/pagecopy/pagecopy.go",
 		"\"application_id\": int32(t.change.Position >> 32)", "\"application_id\": 0",
 		"db.TestCopyEqualsModel",
 	},
 	{
 		"a copy is taken for an index of one's own", "db/store.go",
 		"err == nil && at > 0 {", "err == nil && at > 0 && false {",
-		"db.TestCopyRefuses",
+		"db.TestOpenRefusesCopy",
 	},
 	{
 		"a link that is older than the first one is not the first", "db/index/firstmarks.go",

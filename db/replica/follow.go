@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/pagecopy"
 	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/db/replica/restore"
 )
@@ -53,7 +54,7 @@ const (
 // this order.
 //
 // A replica holds the transactions of weft.db in files. Litestream's own follow mode writes their pages into the file
-// beside SQLite; package db states why that is not enough for a reader that stays connected. The follower writes them
+// beside SQLite; package pagecopy states why that is not enough for a reader that stays connected. The follower writes them
 // through SQLite: each file in one transaction, after its checksum is verified. A file applies to any transaction from
 // the one before its first to the one before its last, and leads to its last, so that the choice of files does not
 // matter.
@@ -61,7 +62,7 @@ type Follower struct {
 	cfg     FollowerConfig
 	client  litestream.ReplicaClient
 	clients *config.Pool
-	copy    *db.Copy
+	copy    *pagecopy.Copy
 	index   *db.Follower
 
 	at          ltx.TXID  // of the copy
@@ -118,7 +119,7 @@ func (f *Follower) Open(ctx context.Context) (err error) {
 			err = errors.Join(fmt.Errorf("replica: follow %s: %w", f.cfg.Replica.Where(), err), f.Close())
 		}
 	}()
-	f.copy, err = db.OpenCopy(f.cfg.Dir)
+	f.copy, err = pagecopy.Open(f.cfg.Dir)
 	if err != nil {
 		return err
 	}
@@ -416,14 +417,14 @@ func (f *Follower) apply(
 	ctx context.Context, file restore.File,
 	read func(begin func(ltx.Header) error, page func(uint32, []byte) error) error,
 ) error {
-	var tx *db.CopyTx
+	var tx *pagecopy.Tx
 	var cut time.Time
 	err := read(func(h ltx.Header) (err error) {
 		if h.MinTXID != file.Min || h.MaxTXID != file.Max {
 			return fmt.Errorf("%w: it holds the transactions %d to %d", restore.ErrDamaged, h.MinTXID, h.MaxTXID)
 		}
 		cut = time.UnixMilli(h.Timestamp)
-		tx, err = f.copy.Begin(ctx, db.Change{Position: uint64(file.Max), PageSize: int(h.PageSize), Pages: h.Commit})
+		tx, err = f.copy.Begin(ctx, pagecopy.Change{Position: uint64(file.Max), PageSize: int(h.PageSize), Pages: h.Commit})
 		return err
 	}, func(number uint32, data []byte) error { return tx.Put(number, data) })
 	switch {

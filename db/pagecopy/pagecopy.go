@@ -1,4 +1,5 @@
-package db
+// Package pagecopy keeps a copy of another machine's weft.db current, page by page: a follower of a replica reads it.
+package pagecopy
 
 import (
 	"context"
@@ -8,12 +9,14 @@ import (
 	"os"
 	"path/filepath"
 
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
 	"weft.dev/weft/db/dirlock"
 	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/sqliteuri"
 )
 
-// Copy is a copy of another machine's weft.db that is kept current page by page, for a Follower to read.
+// Copy is a copy of another machine's weft.db that is kept current page by page, for a db.Follower to read.
 //
 // The pages are written through SQLite itself, by its table sqlite_dbpage, in WAL mode and in one transaction for each
 // change. So a reader sees either the state before a change or the state after it, regardless of the age of its
@@ -32,13 +35,13 @@ type Change struct {
 	Pages    uint32 // of the database after the change
 }
 
-// copyJournalBytes is the size to which the WAL is truncated after a large change, in bytes: the first change is the
+// journalBytes is the size to which the WAL is truncated after a large change, in bytes: the first change is the
 // whole database.
-const copyJournalBytes = 64 << 20
+const journalBytes = 64 << 20
 
-// OpenCopy opens or creates a directory for a copy, and locks it for this process. It refuses a directory with an index
+// Open opens or creates a directory for a copy, and locks it for this process. It refuses a directory with an index
 // of its own.
-func OpenCopy(dir string) (*Copy, error) {
+func Open(dir string) (*Copy, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "segments"), 0o755); err != nil {
 		return nil, fmt.Errorf("db: make data directory: %w", err)
 	}
@@ -62,7 +65,7 @@ func (c *Copy) open() error {
 	// NORMAL: a power cut may undo changes together with the position, and the follower fetches them again.
 	c.db, err = sql.Open("sqlite",
 		fmt.Sprintf("%s?_txlock=immediate&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(60000)"+
-			"&_pragma=journal_size_limit(%d)", uri, copyJournalBytes))
+			"&_pragma=journal_size_limit(%d)", uri, journalBytes))
 	if err != nil {
 		return err
 	}
@@ -83,9 +86,10 @@ func (c *Copy) open() error {
 
 // Position returns the position of the last change; 0: the copy is empty. It is stored in two fields of the database's
 // header that weft doesn't use, so it always matches the pages.
-func (c *Copy) Position() (uint64, error) { return copyPosition(c.db) }
+func (c *Copy) Position() (uint64, error) { return Position(c.db) }
 
-func copyPosition(db *sql.DB) (uint64, error) {
+// Position returns the position of the last change of a database, which is 0 unless it is a copy.
+func Position(db *sql.DB) (uint64, error) {
 	var low, high int32
 	if err := db.QueryRow("SELECT * FROM pragma_user_version, pragma_application_id").Scan(&low, &high); err != nil {
 		return 0, fmt.Errorf("read the position: %w", err)
@@ -93,8 +97,8 @@ func copyPosition(db *sql.DB) (uint64, error) {
 	return uint64(uint32(high))<<32 | uint64(uint32(low)), nil
 }
 
-// CopyTx is a change under way.
-type CopyTx struct {
+// Tx is a change under way.
+type Tx struct {
 	change Change
 	tx     *sql.Tx
 	insert *sql.Stmt
@@ -104,8 +108,8 @@ type CopyTx struct {
 }
 
 // Begin begins a change. Only one change may be under way. It must end with Commit or Rollback.
-func (c *Copy) Begin(ctx context.Context, change Change) (*CopyTx, error) {
-	fail := func(err error) (*CopyTx, error) {
+func (c *Copy) Begin(ctx context.Context, change Change) (*Tx, error) {
+	fail := func(err error) (*Tx, error) {
 		return nil, fmt.Errorf("db: change %d of the copy in %s: %w", change.Position, c.dir, err)
 	}
 	size, pages, err := c.prepare(change.PageSize)
@@ -126,11 +130,11 @@ func (c *Copy) Begin(ctx context.Context, change Change) (*CopyTx, error) {
 		_ = tx.Rollback()
 		return fail(err)
 	}
-	return &CopyTx{change: change, tx: tx, insert: insert, had: pages}, nil
+	return &Tx{change: change, tx: tx, insert: insert, had: pages}, nil
 }
 
 // Put writes the page with a number, which begins at 1. It doesn't keep a reference to data.
-func (t *CopyTx) Put(number uint32, data []byte) error {
+func (t *Tx) Put(number uint32, data []byte) error {
 	if number == 1 {
 		t.first = append(t.first[:0], data...)
 		return nil
@@ -142,7 +146,7 @@ func (t *CopyTx) Put(number uint32, data []byte) error {
 }
 
 // Commit commits the change: readers see it afterwards.
-func (t *CopyTx) Commit() error {
+func (t *Tx) Commit() error {
 	if err := t.commit(); err != nil {
 		t.Rollback()
 		return fmt.Errorf("db: commit change %d of a copy: %w", t.change.Position, err)
@@ -150,7 +154,7 @@ func (t *CopyTx) Commit() error {
 	return nil
 }
 
-func (t *CopyTx) commit() error {
+func (t *Tx) commit() error {
 	if t.change.Pages < t.had {
 		if _, err := t.insert.Exec(int64(t.change.Pages)+1, nil); err != nil {
 			return fmt.Errorf("delete the pages after page %d: %w", t.change.Pages, err)
@@ -174,7 +178,7 @@ func (t *CopyTx) commit() error {
 }
 
 // Rollback ends a change and discards it.
-func (t *CopyTx) Rollback() {
+func (t *Tx) Rollback() {
 	_ = t.insert.Close()
 	_ = t.tx.Rollback() // fails only if the transaction or the connection has ended already
 }
