@@ -2,12 +2,15 @@ package db
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"sync"
 	"time"
+
+	"modernc.org/sqlite"
 
 	"weft.dev/weft/db/checkpoint"
 )
@@ -221,4 +224,22 @@ func (s *Store) truncateWAL() (busy bool, err error) {
 		s.noteWAL(frames, moved)
 	}
 	return busy, nil
+}
+
+// persistWAL keeps the WAL when the last connection is closed: without a WAL, a replicator copies the whole database
+// again.
+func persistWAL(ctx context.Context, w *sql.DB) error {
+	conn, err := w.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	return conn.Raw(func(driver any) error {
+		control, ok := driver.(sqlite.FileControl)
+		if !ok {
+			return errors.New("the driver has no file controls")
+		}
+		_, err := control.FileControlPersistWAL("main", 1)
+		return err
+	})
 }

@@ -25,8 +25,9 @@ func TestNeverTorn(t *testing.T) {
 	}
 	defer base.Close()
 	// Each row has the number of the change, on many pages, of which most changes leave page 1 as it is.
-	if _, err := base.Exec(`CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER, filler TEXT); INSERT INTO t
-		WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 200) SELECT i, 0, hex(zeroblob(500)) FROM c`); err != nil {
+	if _, err := base.Exec(`CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER, filler TEXT);
+		INSERT INTO t WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 200)
+			SELECT i, 0, hex(zeroblob(500)) FROM c`); err != nil {
 		t.Fatal(err)
 	}
 	src, c := dbtest.NewPageSource(t, dir), dbtest.OpenCopy(t, to)

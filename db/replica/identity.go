@@ -13,8 +13,8 @@ import (
 	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
 
-	"weft.dev/weft/db"
 	"weft.dev/weft/db/replica/config"
+	"weft.dev/weft/db/replica/dbfile"
 	"weft.dev/weft/db/replica/restore"
 )
 
@@ -62,7 +62,7 @@ func claim(ctx context.Context, clients *config.Pool, instance string) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	path := filepath.Join(dir, "instance.db")
-	if err := db.WriteInstance(path, instance); err != nil {
+	if err := dbfile.WriteInstance(path, instance); err != nil {
 		return err
 	}
 	_, err = Upload(ctx, client, path)

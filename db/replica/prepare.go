@@ -12,8 +12,8 @@ import (
 	"github.com/superfly/ltx"
 	"modernc.org/sqlite"
 
-	"weft.dev/weft/db"
 	"weft.dev/weft/db/dirlock"
+	"weft.dev/weft/db/replica/dbfile"
 	"weft.dev/weft/db/replica/restore"
 )
 
@@ -211,11 +211,11 @@ func (r *Replicator) startWithoutDatabase(ctx context.Context, files []restore.F
 }
 
 func localOf(ctx context.Context, path string) (local localState, err error) {
-	local.instance, err = db.InstanceOf(ctx, path)
+	local.instance, err = dbfile.Instance(ctx, path)
 	if err != nil {
 		return local, err
 	}
-	local.seq, err = db.LastSeqOf(ctx, path)
+	local.seq, err = dbfile.LastSeq(ctx, path)
 	return local, err
 }
 

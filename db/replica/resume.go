@@ -14,7 +14,7 @@ import (
 	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
 
-	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica/dbfile"
 	"weft.dev/weft/db/replica/restore"
 )
 
@@ -40,7 +40,7 @@ func (r *Replicator) resume(ctx context.Context, client litestream.ReplicaClient
 	if !pos.IsZero() { // it has continued already
 		return os.Remove(path)
 	}
-	start, err := db.ReadWALStart(r.cfg.Replica.DB)
+	start, err := dbfile.ReadWALStart(r.cfg.Replica.DB)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
@@ -72,7 +72,7 @@ func newestOf(ctx context.Context, client litestream.ReplicaClient) (newest ltx.
 }
 
 // writeStart writes the file of a transaction that leaves page 1 as it is, and ends where the WAL begins.
-func writeStart(path string, txid ltx.TXID, start db.WALStart, millis int64) error {
+func writeStart(path string, txid ltx.TXID, start dbfile.WALStart, millis int64) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}

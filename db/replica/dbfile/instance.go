@@ -1,4 +1,6 @@
-package db
+// Package dbfile reads and writes what a replicator needs of a weft.db that no process has open for writing: the index
+// that it belongs to, its newest log row, and the start of its WAL.
+package dbfile
 
 import (
 	"context"
@@ -8,22 +10,22 @@ import (
 	"os"
 	"path/filepath"
 
-	"modernc.org/sqlite"
+	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/sqliteuri"
 )
 
-// InstanceOf returns the instance of the index in a weft.db or in a file of WriteInstance. No process may have the file
+// Instance returns the instance of the index in a weft.db or in a file of WriteInstance. No process may have the file
 // open for writing.
-func InstanceOf(ctx context.Context, path string) (instance string, err error) {
+func Instance(ctx context.Context, path string) (instance string, err error) {
 	err = queryFile(ctx, path, "SELECT value FROM meta WHERE key = 'instance'", &instance)
 	return instance, err
 }
 
-// LastSeqOf returns the newest log row that a weft.db ever had, pruned rows included; 0: none. No process may have the
+// LastSeq returns the newest log row that a weft.db ever had, pruned rows included; 0: none. No process may have the
 // file open for writing.
-func LastSeqOf(ctx context.Context, path string) (seq uint64, err error) {
+func LastSeq(ctx context.Context, path string) (seq uint64, err error) {
 	err = queryFile(ctx, path, "SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'records'), 0)", &seq)
 	return seq, err
 }
@@ -31,7 +33,7 @@ func LastSeqOf(ctx context.Context, path string) (seq uint64, err error) {
 // queryFile reads one value of a file, its WAL included.
 func queryFile(ctx context.Context, path, query string, into any) error {
 	if _, err := os.Stat(path); err != nil {
-		return fmt.Errorf("db: %w", err)
+		return fmt.Errorf("replica: %w", err)
 	}
 	uri, err := sqliteuri.File(path)
 	if err != nil {
@@ -43,11 +45,12 @@ func queryFile(ctx context.Context, path, query string, into any) error {
 	}
 	reader, err := sql.Open("sqlite", name)
 	if err != nil {
-		return fmt.Errorf("db: open %s: %w", path, err)
+		return fmt.Errorf("replica: open %s: %w", path, err)
 	}
 	defer func() { _ = reader.Close() }()
 	if err := reader.QueryRowContext(ctx, query).Scan(into); err != nil {
-		return disk.WrapFull(filepath.Dir(path), fmt.Errorf("db: look into %s (is it a weft.db?): %w", path, err), disk.Space)
+		err = fmt.Errorf("replica: look into %s (is it a weft.db?): %w", path, err)
+		return disk.WrapFull(filepath.Dir(path), err, disk.Space)
 	}
 	return nil
 }
@@ -61,7 +64,7 @@ func WriteInstance(path, instance string) error {
 	}
 	w, err := sql.Open("sqlite", uri)
 	if err != nil {
-		return fmt.Errorf("db: make %s: %w", path, err)
+		return fmt.Errorf("replica: make %s: %w", path, err)
 	}
 	defer func() { _ = w.Close() }()
 	w.SetMaxOpenConns(1)
@@ -71,29 +74,11 @@ func WriteInstance(path, instance string) error {
 	}{{"CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID", nil},
 		{"INSERT INTO meta (key, value) VALUES ('instance', ?)", []any{instance}}} {
 		if _, err := w.Exec(q.text, q.args...); err != nil {
-			return fmt.Errorf("db: make %s: %w", path, err)
+			return fmt.Errorf("replica: make %s: %w", path, err)
 		}
 	}
 	if err := w.Close(); err != nil {
-		return fmt.Errorf("db: make %s: %w", path, err)
+		return fmt.Errorf("replica: make %s: %w", path, err)
 	}
 	return nil
-}
-
-// persistWAL keeps the WAL when the last connection is closed: without a WAL, a replicator copies the whole database
-// again.
-func persistWAL(ctx context.Context, w *sql.DB) error {
-	conn, err := w.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close() }()
-	return conn.Raw(func(driver any) error {
-		control, ok := driver.(sqlite.FileControl)
-		if !ok {
-			return errors.New("the driver has no file controls")
-		}
-		_, err := control.FileControlPersistWAL("main", 1)
-		return err
-	})
 }

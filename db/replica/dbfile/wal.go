@@ -1,4 +1,4 @@
-package db
+package dbfile
 
 import (
 	"crypto/rand"
@@ -30,33 +30,33 @@ type WALStart struct {
 func BeginWAL(path string) (s WALStart, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return s, fmt.Errorf("db: begin a WAL: %w", err)
+		return s, fmt.Errorf("replica: begin a WAL: %w", err)
 	}
 	defer func() { _ = f.Close() }()
 	size, err := pageSizeOf(f)
 	if err != nil {
-		return s, fmt.Errorf("db: begin a WAL for %s: %w", path, err)
+		return s, fmt.Errorf("replica: begin a WAL for %s: %w", path, err)
 	}
 	info, err := f.Stat()
 	if err != nil {
-		return s, fmt.Errorf("db: begin a WAL: %w", err)
+		return s, fmt.Errorf("replica: begin a WAL: %w", err)
 	}
 	s.Pages = uint32(info.Size() / size)
 	s.First = make([]byte, size)
 	if _, err := f.ReadAt(s.First, 0); err != nil {
-		return s, fmt.Errorf("db: begin a WAL for %s: %w", path, err)
+		return s, fmt.Errorf("replica: begin a WAL for %s: %w", path, err)
 	}
 	var salt [8]byte
 	_, _ = rand.Read(salt[:]) // it never fails
 	s.Salt = [2]uint32{binary.BigEndian.Uint32(salt[:]), binary.BigEndian.Uint32(salt[4:])}
 	out, err := os.OpenFile(path+"-wal", os.O_CREATE|os.O_EXCL|os.O_WRONLY, info.Mode().Perm())
 	if err != nil {
-		return s, fmt.Errorf("db: begin a WAL: %w", err)
+		return s, fmt.Errorf("replica: begin a WAL: %w", err)
 	}
 	_, err = out.Write(s.encode())
 	if err := errors.Join(err, out.Sync(), out.Close()); err != nil {
 		_ = os.Remove(path + "-wal")
-		return s, fmt.Errorf("db: begin a WAL: %w", err)
+		return s, fmt.Errorf("replica: begin a WAL: %w", err)
 	}
 	return s, nil
 }
@@ -100,14 +100,14 @@ func ReadWALStart(path string) (s WALStart, err error) {
 	if errors.Is(err, os.ErrNotExist) {
 		return s, io.EOF
 	} else if err != nil {
-		return s, fmt.Errorf("db: read the WAL: %w", err)
+		return s, fmt.Errorf("replica: read the WAL: %w", err)
 	}
 	defer func() { _ = f.Close() }()
 	var head [walHeaderBytes + walFrameHeader]byte
 	if _, err := f.ReadAt(head[:], 0); errors.Is(err, io.EOF) {
 		return s, io.EOF
 	} else if err != nil {
-		return s, fmt.Errorf("db: read the WAL: %w", err)
+		return s, fmt.Errorf("replica: read the WAL: %w", err)
 	}
 	words := binary.BigEndian
 	size := words.Uint32(head[8:])
@@ -120,7 +120,7 @@ func ReadWALStart(path string) (s WALStart, err error) {
 	if _, err := f.ReadAt(s.First, int64(len(head))); errors.Is(err, io.EOF) {
 		return WALStart{}, io.EOF
 	} else if err != nil {
-		return s, fmt.Errorf("db: read the WAL: %w", err)
+		return s, fmt.Errorf("replica: read the WAL: %w", err)
 	}
 	return s, nil
 }

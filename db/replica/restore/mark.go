@@ -9,7 +9,7 @@ import (
 	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
 
-	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica/dbfile"
 )
 
 // After a restore, Litestream alone would upload the whole database again into each of its levels, because it cannot
@@ -29,7 +29,7 @@ func MarkPath(dbPath string) string {
 
 // beginWAL leaves a WAL and the mark beside a database that was restored.
 func beginWAL(dbPath string, txid ltx.TXID) error {
-	start, err := db.BeginWAL(dbPath)
+	start, err := dbfile.BeginWAL(dbPath)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/dirlock"
 	"weft.dev/weft/db/replica/config"
+	"weft.dev/weft/db/replica/dbfile"
 )
 
 // Options are the options of a restore. The zero value restores the newest state.
@@ -346,5 +347,5 @@ func InstanceOf(ctx context.Context, clients *config.Pool) (string, error) {
 	} else if err != nil {
 		return "", err
 	}
-	return db.InstanceOf(ctx, path)
+	return dbfile.Instance(ctx, path)
 }
