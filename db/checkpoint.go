@@ -15,40 +15,13 @@ import (
 	"weft.dev/weft/db/checkpoint"
 )
 
-const (
-	// checkpointTick is the interval at which the rule is evaluated without batches. A checkpoint may be a second late.
-	checkpointTick = time.Second
-	// A blocked checkpoint has moved the frames that it could. The reader that blocked it, a query of seconds or a
-	// replicator's snapshot of minutes, is probably still there at the next commit. So the checkpoint is retried after
-	// a second, and then after pauses that double each time. The longest pause is short enough that the WAL does not
-	// grow for long after the reader has ended.
-	minRetry = time.Second
-	maxRetry = time.Minute
-)
-
-// pace decides when a checkpoint is attempted.
-type pace struct {
-	rule  checkpoint.Rule
-	last  time.Time     // of the last complete one, or of the opening
-	delay time.Duration // pause after the last one, which was blocked; 0: it was complete
-	retry time.Time     // when the blocked one is retried
-}
-
-func (p *pace) due(frames int, now time.Time) bool {
-	return frames > 0 && !now.Before(p.retry) && p.rule.Due(frames, now.Sub(p.last))
-}
-
-func (p *pace) completed(now time.Time) { *p = pace{rule: p.rule, last: now} }
-
-func (p *pace) putOff(now time.Time) {
-	p.delay = min(max(2*p.delay, minRetry), maxRetry)
-	p.retry = now.Add(p.delay)
-}
+// checkpointTick is the interval at which the rule is evaluated without batches. A checkpoint may be a second late.
+const checkpointTick = time.Second
 
 // wal is the writer's knowledge of the write-ahead log, as of the last readWAL.
 type wal struct {
 	path   string
-	pace   pace
+	pace   checkpoint.Pace
 	frames int // since the WAL was last emptied
 	moved  int // of these, in the database already
 
@@ -89,7 +62,7 @@ func (s *Store) readWAL() error {
 		return fmt.Errorf("db: read the state of the WAL: %w", err)
 	}
 	if frames < s.wal.frames && s.cfg.Replicator { // it was emptied
-		s.wal.pace.completed(s.cfg.Now())
+		s.wal.pace.Completed(s.cfg.Now())
 	}
 	s.noteWAL(frames, moved)
 	return nil
@@ -122,11 +95,11 @@ func (s *Store) checkpointIfDue() {
 			"do", "check /status for the free disk space: the WAL grows until a checkpoint succeeds")
 		return
 	}
-	if !s.wal.pace.due(s.wal.frames, s.cfg.Now()) {
+	if !s.wal.pace.Due(s.wal.frames, s.cfg.Now()) {
 		return
 	}
 	if s.cfg.Replicator {
-		s.wal.pace.putOff(s.cfg.Now())
+		s.wal.pace.PutOff(s.cfg.Now())
 		s.cfg.Logger.Warn("WAL is growing: the replicator does not checkpoint it", "frames", s.wal.frames,
 			"moved", s.wal.moved,
 			"do", "check that the replica is reachable, and that no long read holds the WAL")
@@ -184,10 +157,9 @@ func (s *Store) checkpoint() error {
 	}
 	attrs := []any{"busy", busy, "frames", frames, "moved", done.Frames, "duration", done.Duration}
 	if err == nil {
-		s.wal.pace.completed(now)
+		s.wal.pace.Completed(now)
 	} else {
-		s.wal.pace.putOff(now)
-		attrs = append(attrs, "again_in", s.wal.pace.delay, "err", err)
+		attrs = append(attrs, "again_in", s.wal.pace.PutOff(now), "err", err)
 	}
 	s.wal.count(done)
 	s.cfg.Logger.Log(context.Background(), level, message, attrs...)

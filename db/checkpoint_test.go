@@ -24,36 +24,6 @@ func rule(t *testing.T, text string) checkpoint.Rule {
 	return r
 }
 
-// TestPace: what is put off is tried again after a second, and each time after twice as long, up to a minute.
-func TestPace(t *testing.T) {
-	t.Parallel()
-	start := time.Unix(1_770_000_000, 0)
-	p := pace{rule: rule(t, "10 frames | 5m"), last: start}
-	at := func(s int) time.Time { return start.Add(time.Duration(s) * time.Second) }
-	if p.due(9, at(299)) || !p.due(10, at(0)) || !p.due(1, at(300)) {
-		t.Error("it isn't due as the rule says")
-	}
-	if p.due(0, at(100_000)) {
-		t.Error("an empty WAL is due")
-	}
-	now := start
-	for i, want := range []int{1, 2, 4, 8, 16, 32, 60, 60} {
-		p.putOff(now)
-		next := now.Add(time.Duration(want) * time.Second)
-		if p.due(1000, next.Add(-1)) || !p.due(1000, next) {
-			t.Errorf("put off for time %d, it isn't due after %d s", i+1, want)
-		}
-		now = next
-	}
-	p.completed(now)
-	if !p.due(10, now) || p.due(9, now.Add(299*time.Second)) || !p.due(9, now.Add(300*time.Second)) {
-		t.Error("after a complete one it isn't due as the rule says")
-	}
-	if p.putOff(now); !p.due(10, now.Add(time.Second)) {
-		t.Error("a complete one doesn't end the delays")
-	}
-}
-
 // TestEvery: the ticker goes on by itself, and ends.
 func TestEvery(t *testing.T) {
 	t.Parallel()

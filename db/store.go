@@ -159,7 +159,7 @@ func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Checkpoint.IsZero() {
 		s.cfg.Checkpoint = checkpoint.Default()
 	}
-	s.wal.pace = pace{rule: s.cfg.Checkpoint, last: s.cfg.Now()}
+	s.wal.pace = checkpoint.NewPace(s.cfg.Checkpoint, s.cfg.Now())
 	s.sealed.L = &s.mu
 	s.rests = map[uint64]rest{}
 	s.jobTimer = time.AfterFunc(time.Hour, func() { wake(s.jobWork) })

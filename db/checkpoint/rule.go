@@ -1,4 +1,5 @@
-// Package checkpoint parses and evaluates the rule that says when the WAL is checkpointed.
+// Package checkpoint parses and evaluates the rule that says when the WAL is checkpointed, and puts off a checkpoint
+// that was blocked.
 package checkpoint
 
 import (
