@@ -71,6 +71,8 @@ type Store interface {
 	Timeline(ctx context.Context, q db.TimelineQuery) (db.Timeline, error)
 	// CountsSince counts the links of many lists with this time or a later one.
 	CountsSince(ctx context.Context, pairs []db.Pair, since int64) ([]int64, error)
+	// LogLinks reads the log without the DIDs of the accounts.
+	LogLinks(ctx context.Context, after uint64, limit int) (entries []db.LogEntry, last uint64, err error)
 	// LogAge returns a lower bound of the time since the log rows up to seq were committed.
 	LogAge(ctx context.Context, seq uint64) (time.Duration, error)
 	// RecordLinks lists the links of a record.

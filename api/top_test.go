@@ -37,7 +37,7 @@ func (l *logged) Seq() uint64 {
 	return uint64(len(l.entries))
 }
 
-func (l *logged) Log(_ context.Context, after uint64, limit int) ([]db.LogEntry, uint64, error) {
+func (l *logged) LogLinks(_ context.Context, after uint64, limit int) ([]db.LogEntry, uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.past && after < uint64(len(l.entries))-1 {

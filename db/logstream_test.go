@@ -3,6 +3,7 @@ package db_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -39,10 +40,12 @@ func TestLogTellsAll(t *testing.T) {
 			links, hidden := map[at]bool{}, map[string]bool{}
 			var after uint64
 			for after < s.Seq() {
-				entries, last, err := s.Log(t.Context(), after, 1+h.r.IntN(50))
+				limit := 1 + h.r.IntN(50)
+				entries, last, err := s.Log(t.Context(), after, limit)
 				if err != nil || last <= after {
 					t.Fatalf("behind %d up to %d: %v", after, last, err)
 				}
+				sameWithoutDIDs(t, s, after, limit, entries, last)
 				for _, e := range entries {
 					if e.Seq <= after || e.Seq > last {
 						t.Fatalf("row %d behind %d up to %d", e.Seq, after, last)
@@ -168,5 +171,18 @@ func TestLogByTime(t *testing.T) {
 	}
 	if at, err := s.SeqAt(t.Context(), times[len(times)-1]+1); at != newest || err != nil {
 		t.Errorf("the future is behind %d, %v", at, err)
+	}
+}
+
+// sameWithoutDIDs: LogLinks returns what Log has returned, without the DIDs.
+func sameWithoutDIDs(t *testing.T, s *db.Store, after uint64, limit int, entries []db.LogEntry, last uint64) {
+	t.Helper()
+	want := slices.Clone(entries)
+	for i := range want {
+		want[i].DID = ""
+	}
+	got, gotLast, err := s.LogLinks(t.Context(), after, limit)
+	if err != nil || gotLast != last || !reflect.DeepEqual(got, want) {
+		t.Fatalf("LogLinks after %d: %v, up to %d: %v; in place of %v up to %d", after, got, gotLast, err, want, last)
 	}
 }

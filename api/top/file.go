@@ -116,7 +116,7 @@ func (c *Counter) load(ctx context.Context) (loaded bool, err error) {
 		return false, nil
 	}
 	// A restored older index has other rows after this one, or none.
-	entries, _, err := c.cfg.Log.Log(ctx, f.Newest.Seq-1, 1)
+	entries, _, err := c.cfg.Log.LogLinks(ctx, f.Newest.Seq-1, 1)
 	if errors.Is(err, db.ErrLogPruned) || err == nil && (len(entries) != 1 || !same(entries[0], f.Newest)) {
 		return false, nil
 	}
@@ -174,8 +174,8 @@ func readFile(file string) (f counted, ok bool) {
 	return f, err == nil && f.Newest.Seq > 0
 }
 
-// same reports whether two rows are equal, links not compared.
+// same reports whether two rows are equal. It compares neither links nor accounts, which a Counter doesn't read.
 func same(a, b db.LogEntry) bool {
-	return a.Seq == b.Seq && a.TimeUS == b.TimeUS && a.Op == b.Op && a.DID == b.DID && a.Collection == b.Collection &&
-		a.Rkey == b.Rkey && a.Rev == b.Rev
+	return a.Seq == b.Seq && a.TimeUS == b.TimeUS && a.Op == b.Op && a.Collection == b.Collection && a.Rkey == b.Rkey &&
+		a.Rev == b.Rev
 }

@@ -23,7 +23,7 @@ import (
 // Log is the log of a db.Store.
 type Log interface {
 	Seq() uint64
-	Log(ctx context.Context, after uint64, limit int) (entries []db.LogEntry, last uint64, err error)
+	LogLinks(ctx context.Context, after uint64, limit int) (entries []db.LogEntry, last uint64, err error)
 	LogAge(ctx context.Context, seq uint64) (time.Duration, error)
 }
 
@@ -160,7 +160,7 @@ func (c *Counter) readNew(ctx context.Context) (behind bool, err error) {
 		c.begin()
 		return false, nil
 	}
-	entries, last, err := c.cfg.Log.Log(ctx, c.last, rowsAtOnce)
+	entries, last, err := c.cfg.Log.LogLinks(ctx, c.last, rowsAtOnce)
 	if errors.Is(err, db.ErrLogPruned) { // pruning removed unread rows
 		c.begin()
 		return false, nil
@@ -185,7 +185,7 @@ func (c *Counter) readNew(ctx context.Context) (behind bool, err error) {
 func (c *Counter) readPast(ctx context.Context) error {
 	from := c.past - min(c.past, rowsAtOnce)
 	for at := from; at < c.past; {
-		entries, last, err := c.cfg.Log.Log(ctx, at, int(c.past-at))
+		entries, last, err := c.cfg.Log.LogLinks(ctx, at, int(c.past-at))
 		if err != nil && !errors.Is(err, db.ErrLogPruned) {
 			return err
 		}

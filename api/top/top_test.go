@@ -43,7 +43,7 @@ func (m *memory) Seq() uint64 {
 }
 
 // Log returns half of the requested rows, as a store does when rows have many links.
-func (m *memory) Log(_ context.Context, after uint64, limit int) ([]db.LogEntry, uint64, error) {
+func (m *memory) LogLinks(_ context.Context, after uint64, limit int) ([]db.LogEntry, uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	to := min(after+uint64(limit+1)/2, uint64(len(m.rows)))

@@ -16,6 +16,17 @@ import (
 // is the last row read, or after when there is none; rows of internal bookkeeping are skipped, so there may be fewer
 // entries than rows. The caller may keep the strings.
 func (s *Queries) Log(ctx context.Context, after uint64, limit int) (entries []LogEntry, last uint64, err error) {
+	return s.readLog(ctx, after, limit, true)
+}
+
+// LogLinks is Log without the DIDs of the accounts, which take two fifths of the time
+// (a profile of 400 events a second from half a million accounts).
+func (s *Queries) LogLinks(ctx context.Context, after uint64, limit int) (entries []LogEntry, last uint64, err error) {
+	return s.readLog(ctx, after, limit, false)
+}
+
+func (s *Queries) readLog(ctx context.Context, after uint64, limit int, withDIDs bool) (entries []LogEntry, last uint64,
+	err error) {
 	to := min(after+uint64(limit), s.core.Snapshot().Seq)
 	if to <= after {
 		return nil, after, nil
@@ -24,7 +35,7 @@ func (s *Queries) Log(ctx context.Context, after uint64, limit int) (entries []L
 	if err != nil {
 		return nil, after, err
 	}
-	entries, err = s.logEntries(ctx, rows)
+	entries, err = s.logEntries(ctx, rows, withDIDs)
 	if err != nil {
 		return nil, after, fmt.Errorf("db: read the log: %w", err)
 	}
@@ -89,11 +100,13 @@ func (s *Queries) logRows(ctx context.Context, after, to uint64) (found []logrow
 }
 
 // logEntries resolves the names in rows.
-func (s *Queries) logEntries(ctx context.Context, rows []logrow.Logged) ([]LogEntry, error) {
+func (s *Queries) logEntries(ctx context.Context, rows []logrow.Logged, withDIDs bool) ([]LogEntry, error) {
 	actors := make([]uint64, 0, len(rows))
 	targets := make([][]byte, 0, 2*len(rows))
 	for i := range rows {
-		actors = append(actors, rows[i].Actor)
+		if withDIDs {
+			actors = append(actors, rows[i].Actor)
+		}
 		for _, links := range [2][]codec.RecordLink{rows[i].Removed, rows[i].Added} {
 			for _, l := range links {
 				targets = append(targets, l.Target)
