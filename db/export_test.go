@@ -73,5 +73,5 @@ func (s *Store) FitUS() int64 {
 func (s *Store) LogClock() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.log.us
+	return s.log.US()
 }

@@ -36,7 +36,7 @@ func (s *Store) fitUS() int64 {
 	missing := s.missingForFit()
 	files := s.core.Snapshot().Files.Files
 	gives := func(us int64) bool { return givesBack(files, retention.Fitted(us)) >= missing }
-	newest := keep.FitNewest(s.log.us)
+	newest := keep.FitNewest(s.log.US())
 	enough := missing <= 0 || gives(now)
 	s.room.cannotFit.Store(!enough && (newest <= now || !gives(newest)))
 	if enough || newest <= now {
@@ -44,7 +44,7 @@ func (s *Store) fitUS() int64 {
 	}
 	second := time.Second.Microseconds()
 	n := sort.Search(int((newest-now)/second), func(n int) bool { return gives(now + int64(n)*second) })
-	return keep.FitStep(now+int64(n)*second, s.log.us)
+	return keep.FitStep(now+int64(n)*second, s.log.US())
 }
 
 // fits reports whether rules keep the files within the budget: it fills up, and stays full.

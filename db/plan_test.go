@@ -92,7 +92,7 @@ var scans = regexp.MustCompile(`^SCAN [^C]`)
 func statementsOf(t *testing.T) map[string][]string {
 	t.Helper()
 	files := map[string]*ast.File{}
-	for _, dir := range []string{".", "apply", "index", "logrow"} {
+	for _, dir := range []string{".", "apply", "index", "logclock", "logrow"} {
 		names, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil {
 			t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 
 	"weft.dev/weft/db/apply"
+	"weft.dev/weft/db/logclock"
 	"weft.dev/weft/db/logrow"
 )
 
@@ -19,7 +20,7 @@ const (
 // logWindow states which log rows may be pruned: rows that a segment covers and that are older than the replay window
 // by the log's clock.
 type logWindow struct {
-	logClock
+	logclock.Clock
 	pruned    uint64 // the newest pruned row
 	overtaken uint64 // the table replaced has no rows up to this one any more
 	upTo      uint64 // rows up to this one are old enough
@@ -29,7 +30,8 @@ type logWindow struct {
 // loadWindow reads the clock and the marks.
 func (s *Store) loadWindow(ctx context.Context) (err error) {
 	l := &s.log
-	l.logClock, err = s.loadClock(ctx)
+	v := s.core.Snapshot()
+	l.Clock, err = logclock.Load(ctx, s.core.Reader, s.cfg.Now(), v.MaxUS, v.Seq)
 	if err != nil {
 		return err
 	}
@@ -37,7 +39,7 @@ func (s *Store) loadWindow(ctx context.Context) (err error) {
 	if err := s.core.Reader.GetContext(ctx, &first, "SELECT min(seq) FROM records"); err != nil {
 		return err
 	}
-	l.pruned = s.core.Snapshot().Seq
+	l.pruned = v.Seq
 	if first.Valid {
 		l.pruned = uint64(first.Int64) - 1
 	}
@@ -45,28 +47,16 @@ func (s *Store) loadWindow(ctx context.Context) (err error) {
 	if s.cfg.ReplayWindow <= 0 {
 		return nil
 	}
-	l.upTo, err = oldRows(s.writer, l.us-s.cfg.ReplayWindow.Microseconds())
+	l.upTo, err = logclock.RowAt(s.writer, l.US()-s.cfg.ReplayWindow.Microseconds())
 	if err != nil {
 		return err
 	}
-	if n := min(l.upTo, s.core.Snapshot().Seq); l.pruned == 0 && n > 0 {
+	if n := min(l.upTo, v.Seq); l.pruned == 0 && n > 0 {
 		s.cfg.Logger.Warn("log rows older than the replay window are deleted from now on; weft.db alone can then no "+
-			"longer rebuild the index", "rows", n, "log_seq", s.core.Snapshot().Seq, "replay_window", s.cfg.ReplayWindow,
+			"longer rebuild the index", "rows", n, "log_seq", v.Seq, "replay_window", s.cfg.ReplayWindow,
 			"do", "to keep the whole log, stop weft now and set --replay-window all")
 	}
 	return nil
-}
-
-// rowQueryer is a database or a transaction.
-type rowQueryer interface {
-	QueryRow(query string, args ...any) *sql.Row
-}
-
-// oldRows returns the newest log row that was committed at or before a time of the log's clock; 0: none is known.
-func oldRows(q rowQueryer, clockUS int64) (upTo uint64, err error) {
-	var seq sql.NullInt64
-	err = q.QueryRow("SELECT max(seq) FROM marks WHERE clock_us <= ?", clockUS).Scan(&seq)
-	return uint64(seq.Int64), err
 }
 
 // prunable returns the newest log row that is old enough and sealed. The rows of a resync may be pruned with the batch
@@ -115,13 +105,13 @@ func (w *writing) markClock(rs *apply.Rows, newestUS int64) error {
 	n := s.log
 	n.pruned = max(n.pruned, w.pruned)
 	n.overtaken = max(n.overtaken, n.pruned)
-	n.advance(s.cfg.Now(), max(newestUS, s.core.Snapshot().MaxUS))
+	n.Advance(s.cfg.Now(), max(newestUS, s.core.Snapshot().MaxUS))
 	seq := s.core.Snapshot().Seq
 	if len(rs.Log) > 0 {
 		seq = rs.Log[len(rs.Log)-1].Seq
 	}
-	if len(rs.Log) > 0 && n.markDue(seq) {
-		if err := n.mark(w.tx, seq, w.sums.Log); err != nil {
+	if len(rs.Log) > 0 && n.MarkDue(seq) {
+		if err := n.Mark(w.tx, seq, w.sums.Log); err != nil {
 			return err
 		}
 		if err := s.findOld(w.tx, &n); err != nil {
@@ -137,7 +127,7 @@ func (s *Store) findOld(tx *sql.Tx, l *logWindow) (err error) {
 	if s.cfg.ReplayWindow <= 0 {
 		return nil
 	}
-	l.upTo, err = oldRows(tx, l.us-s.cfg.ReplayWindow.Microseconds())
+	l.upTo, err = logclock.RowAt(tx, l.US()-s.cfg.ReplayWindow.Microseconds())
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"fmt"
 	"time"
+
+	"weft.dev/weft/db/logclock"
 )
 
 const (
@@ -63,7 +65,7 @@ func (s *Store) beginPruning() (upTo uint64, err error) {
 	}
 	v := s.core.Snapshot()
 	n := s.log
-	n.advance(s.cfg.Now(), v.MaxUS)
+	n.Advance(s.cfg.Now(), v.MaxUS)
 	if err := s.markTick(&n, v.Seq, v.Sums.Log); err != nil {
 		return 0, err
 	}
@@ -78,17 +80,17 @@ func (s *Store) beginPruning() (upTo uint64, err error) {
 
 // markTick marks the newest row if no commit has marked it, or stores the clock, and finds the rows that are old.
 func (s *Store) markTick(n *logWindow, seq, sum uint64) (err error) {
-	if !n.markDue(seq) && !n.storeDue() {
+	if !n.MarkDue(seq) && !n.StoreDue() {
 		if s.cfg.ReplayWindow > 0 {
-			n.upTo, err = oldRows(s.core.Reader, n.us-s.cfg.ReplayWindow.Microseconds())
+			n.upTo, err = logclock.RowAt(s.core.Reader, n.US()-s.cfg.ReplayWindow.Microseconds())
 		}
 		return err
 	}
 	return s.inTx(func(tx *sql.Tx) error {
-		if n.markDue(seq) {
-			err = n.mark(tx, seq, sum)
+		if n.MarkDue(seq) {
+			err = n.Mark(tx, seq, sum)
 		} else {
-			err = n.store(tx)
+			err = n.Store(tx)
 		}
 		if err != nil {
 			return err
@@ -117,7 +119,7 @@ func (s *Store) sealOld() error {
 		return nil
 	}
 	age := max(s.cfg.ReplayWindow, sealLeast)
-	old, err := oldRows(s.core.Reader, s.log.us-age.Microseconds())
+	old, err := logclock.RowAt(s.core.Reader, s.log.US()-age.Microseconds())
 	if err == nil && old > v.Sealed {
 		s.makeImmutable()
 	}

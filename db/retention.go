@@ -41,7 +41,7 @@ func (s *Store) beginRetention(ctx context.Context) error {
 // moveHorizons moves the horizons to the log's clock where a step is due. The caller holds mu.
 func (s *Store) moveHorizons(ctx context.Context) error {
 	fitted, _ := s.state.Retention().FitUS(s.cfg.Keep)
-	row, due := s.state.Retention().Due(s.cfg.Keep, s.log.us, s.fitUS())
+	row, due := s.state.Retention().Due(s.cfg.Keep, s.log.US(), s.fitUS())
 	if !due {
 		return nil
 	}

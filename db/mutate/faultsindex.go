@@ -125,17 +125,17 @@ var indexFaults = []fault{
 		"db.TestStoreEqualsModel",
 	},
 	{
-		"a backfill's rows grow old by our clock", "db/logclock.go",
+		"a backfill's rows grow old by our clock", "db/logclock/clock.go",
 		"c.us = max(c.us, newestUS)", "c.us = max(c.us, min(newestUS, c.us+1))",
 		"db.TestBackfillPrunes",
 	},
 	{
-		"a quiet log's clock stands", "db/logclock.go",
+		"a quiet log's clock stands", "db/logclock/clock.go",
 		"c.us += ran.Microseconds()", "_ = ran.Microseconds()",
 		"db.TestQuietLogEnds",
 	},
 	{
-		"a log row goes five minutes too early", "db/prune.go",
+		"a log row goes five minutes too early", "db/logclock/clock.go",
 		`WHERE clock_us <= ?"`, `WHERE clock_us <= 300000000 + ?"`,
 		"db.TestQuietLogEnds",
 	},

@@ -1,13 +1,13 @@
-package db
+package logclock
 
 import (
 	"testing"
 	"time"
 )
 
-// TestLogClock: the clock follows the events, goes on between them, and never goes back; neither a step of our clock nor
+// TestClock: the clock follows the events, goes on between them, and never goes back; neither a step of our clock nor
 // an event of the future makes a row old early.
-func TestLogClock(t *testing.T) {
+func TestClock(t *testing.T) {
 	t.Parallel()
 	base := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	year := 365 * 24 * time.Hour
@@ -33,9 +33,9 @@ func TestLogClock(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			c := logClock{last: base.Add(tc.looks[0].now)}
+			c := Clock{last: base.Add(tc.looks[0].now)}
 			for i, l := range tc.looks {
-				c.advance(base.Add(l.now), base.Add(l.event).UnixMicro())
+				c.Advance(base.Add(l.now), base.Add(l.event).UnixMicro())
 				if got := time.UnixMicro(c.us).Sub(base); got != l.want {
 					t.Errorf("look %d: %s, want %s", i, got, l.want)
 				}
