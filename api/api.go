@@ -73,6 +73,8 @@ type Store interface {
 	CountsSince(ctx context.Context, pairs []db.Pair, since int64) ([]int64, error)
 	// LogLinks reads the log without the DIDs of the accounts.
 	LogLinks(ctx context.Context, after uint64, limit int) (entries []db.LogEntry, last uint64, err error)
+	// LogTime returns the newest time of an upstream's event among rows of the log.
+	LogTime(ctx context.Context, after uint64, limit int) (newestUS int64, last uint64, err error)
 	// LogAge returns a lower bound of the time since the log rows up to seq were committed.
 	LogAge(ctx context.Context, seq uint64) (time.Duration, error)
 	// RecordLinks lists the links of a record.

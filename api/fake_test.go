@@ -319,6 +319,7 @@ func (fake) SeqAt(context.Context, int64) (uint64, error) { return 0, nil }
 func (fake) Log(context.Context, uint64, int) ([]db.LogEntry, uint64, error) {
 	return nil, 0, nil
 }
+func (fake) LogTime(context.Context, uint64, int) (int64, uint64, error) { return 0, 0, nil }
 func (f fake) LogLinks(ctx context.Context, after uint64, limit int) ([]db.LogEntry, uint64, error) {
 	return f.Log(ctx, after, limit)
 }

@@ -47,6 +47,11 @@ func (l *logged) LogLinks(_ context.Context, after uint64, limit int) ([]db.LogE
 	return slices.Clone(l.entries[after:to]), to, nil
 }
 
+// LogTime returns a time from which rows count, so that all are read.
+func (l *logged) LogTime(_ context.Context, after uint64, limit int) (int64, uint64, error) {
+	return time.Now().UnixMicro(), min(after+uint64(limit), l.Seq()), nil
+}
+
 // LogAge returns 0 for every row, so that all rows are read.
 func (l *logged) LogAge(_ context.Context, seq uint64) (time.Duration, error) {
 	if seq == 0 {

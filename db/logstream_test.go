@@ -185,4 +185,12 @@ func sameWithoutDIDs(t *testing.T, s *db.Store, after uint64, limit int, entries
 	if err != nil || gotLast != last || !reflect.DeepEqual(got, want) {
 		t.Fatalf("LogLinks after %d: %v, up to %d: %v; in place of %v up to %d", after, got, gotLast, err, want, last)
 	}
+	var newest int64
+	for _, e := range entries {
+		newest = max(newest, e.TimeUS)
+	}
+	us, timeLast, err := s.LogTime(t.Context(), after, int(last-after))
+	if err != nil || timeLast != last || us < newest || len(entries) == int(last-after) && us != newest {
+		t.Fatalf("LogTime after %d: %d up to %d: %v; in place of %d up to %d", after, us, timeLast, err, newest, last)
+	}
 }

@@ -23,6 +23,7 @@ type memory struct {
 	at     []time.Time // commit times
 	pruned uint64
 	fails  bool
+	read   int // rows that LogLinks has returned
 }
 
 func (m *memory) add(e db.LogEntry) {
@@ -42,7 +43,7 @@ func (m *memory) Seq() uint64 {
 	return uint64(len(m.rows))
 }
 
-// Log returns half of the requested rows, as a store does when rows have many links.
+// LogLinks returns half of the requested rows, as a store does when rows have many links.
 func (m *memory) LogLinks(_ context.Context, after uint64, limit int) ([]db.LogEntry, uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -55,7 +56,26 @@ func (m *memory) LogLinks(_ context.Context, after uint64, limit int) ([]db.LogE
 	case after < m.pruned:
 		return nil, after, db.ErrLogPruned
 	}
+	m.read += int(to - after)
 	return slices.Clone(m.rows[after:to]), to, nil
+}
+
+func (m *memory) LogTime(_ context.Context, after uint64, limit int) (newestUS int64, last uint64, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	to := min(after+uint64(limit), uint64(len(m.rows)))
+	switch {
+	case m.fails:
+		return 0, after, errors.New("disk on fire")
+	case to <= after:
+		return 0, after, nil
+	case after < m.pruned:
+		return 0, after, db.ErrLogPruned
+	}
+	for i := range m.rows[after:to] {
+		newestUS = max(newestUS, m.rows[int(after)+i].TimeUS)
+	}
+	return newestUS, to, nil
 }
 
 func (m *memory) LogAge(_ context.Context, seq uint64) (time.Duration, error) {
@@ -342,6 +362,43 @@ func TestRun(t *testing.T) {
 		}
 		stop()
 		<-ended
+	})
+}
+
+// TestBackfill: a counter passes over the rows of a backfill whose events are older than MaxSpan, and misses none of the
+// rows among them that are not.
+func TestBackfill(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const old, recent = 200_000, 10
+		m := &memory{}
+		add := func() {
+			for i := range old {
+				e := made(likes, time.Time{}, "at://did:plc:bob/app.bsky.feed.post/old")
+				e.TimeUS = time.Now().Add(-30 * time.Hour).UnixMicro()
+				if i%(old/recent) == 0 {
+					e = made(likes, time.Time{}, "at://did:plc:bob/app.bsky.feed.post/new")
+				}
+				m.add(e)
+			}
+		}
+		time.Sleep(100 * time.Hour)
+		add()
+		c := New(Config{Log: m, Failed: func(err error) { t.Error(err) }})
+		for _, rows := range []int{old, 2 * old} { // those of the past, and new ones
+			run(t, c, time.Minute)
+			found, others := c.Candidates(likes, time.Now().Add(-MaxSpan))
+			if want := int64(rows / (old / recent)); len(found) != 1 || found[0].Most != want || others != 0 {
+				t.Errorf("%d rows: %v, others %d", rows, found, others)
+			}
+			if st := c.Status(); st.Age > 2*every || st.Span < MaxSpan-time.Minute {
+				t.Errorf("%d rows: the span is %s, read until %s ago", rows, st.Span, st.Age)
+			}
+			if m.read > rows*recent*timesAtOnce/old+rowsAtOnce {
+				t.Errorf("of %d rows %d were read", rows, m.read)
+			}
+			add()
+		}
 	})
 }
 

@@ -42,6 +42,26 @@ func (s *Queries) readLog(ctx context.Context, after uint64, limit int, withDIDs
 	return entries, after + uint64(len(rows)), nil
 }
 
+// LogTime returns the newest time of the log's rows after a row, by the upstreams' clocks, in microseconds since 1970: of
+// at most limit rows, the last of which is last. It takes about a fiftieth of the time of Log.
+func (s *Queries) LogTime(ctx context.Context, after uint64, limit int) (newestUS int64, last uint64, err error) {
+	to := min(after+uint64(limit), s.core.Snapshot().Seq)
+	if to <= after {
+		return 0, after, nil
+	}
+	var rows uint64
+	err = s.core.Reader.QueryRowContext(ctx,
+		"SELECT ifnull(max(time_us), 0), count(*) FROM records WHERE seq > ? AND seq <= ?", int64(after), int64(to)).
+		Scan(&newestUS, &rows)
+	if err != nil {
+		return 0, after, fmt.Errorf("db: read the times of the log: %w", err)
+	}
+	if rows != to-after {
+		return 0, after, ErrLogPruned
+	}
+	return newestUS, to, nil
+}
+
 // logRows reads rows of the log with their links, in one transaction, because pruning removes both. It reads at least
 // one row, and ends where the rows have more than readLinks links.
 func (s *Queries) logRows(ctx context.Context, after, to uint64) (found []logrow.Logged, err error) {
