@@ -208,6 +208,9 @@ func (s *sample) print(w *weft, st status) {
 		at(s.count, 0.99), at(s.lists, 0.5), at(s.lists, 0.99), s.failed, s.firstFailure)
 	fmt.Printf("  state      upstream %s%s, replica %s, %d faults\n", st.Upstream.State, reason(st.Upstream.Degraded),
 		st.Replication.State, len(st.Faults))
+	for _, f := range st.Faults {
+		fmt.Printf("  fault      %+v\n", f)
+	}
 }
 
 func reason(text string) string {

@@ -178,7 +178,10 @@ type status struct {
 	Replication struct {
 		State string `json:"state"`
 	} `json:"replication"`
-	Faults []any `json:"faults"`
+	Faults []struct {
+		Message, Detail string
+		Count           int
+	} `json:"faults"`
 }
 
 type space struct {
