@@ -44,15 +44,10 @@ func (s *Store) pruneAll() error {
 	if rows >= pruneTold {
 		s.cfg.Logger.Info("pruned the log", "rows", rows, "duration", s.cfg.Now().Sub(start).Round(time.Second))
 	}
-	for {
-		more, err := s.shrinkStep()
-		if err != nil {
-			return fmt.Errorf("db: shrink weft.db: %w", err)
-		}
-		if !more {
-			return nil
-		}
+	if err := s.shrink(); err != nil {
+		return fmt.Errorf("db: shrink weft.db: %w", err)
 	}
+	return nil
 }
 
 // beginPruning advances the log's clock, marks the newest row, moves the horizons if a step is due, and begins a seal

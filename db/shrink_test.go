@@ -136,3 +136,54 @@ func sound(t *testing.T, dir string) {
 		t.Errorf("SQLite says %q, auto_vacuum is %d, %v", said, mode, err)
 	}
 }
+
+// TestShrinkIdle: free pages that are fewer than the rows of a seal take are returned once they have been free for ten
+// minutes, and no page is returned that is in use between two ticks.
+func TestShrinkIdle(t *testing.T) {
+	t.Parallel()
+	cfg := db.Config{Dir: t.TempDir(), SealBytes: 8 << 20, ReplayWindow: 12 * time.Minute}
+	var clock atomic.Int64
+	clock.Store(1_770_000_000)
+	cfg.Now = func() time.Time { return time.Unix(clock.Load(), 0) }
+	s := openWith(t, cfg)
+	h := newHistory(1)
+	var events []apply.Event
+	for range 20_000 {
+		h.now += 1000
+		h.rev = uint64(h.now) << 10
+		e := h.event(h.dids[0], db.OpCreate)
+		e.Collection, e.Rkey = "app.bsky.feed.like", h.tid(h.now)
+		e.Links = []db.Link{{Path: "subject.uri", Target: "https://example.com/"}}
+		events = append(events, e)
+	}
+	if _, err := s.Apply(db.Batch{Host: "test", Events: events}); err != nil {
+		t.Fatal(err)
+	}
+	size := func() int64 {
+		t.Helper()
+		if err := s.Checkpoint(); err != nil {
+			t.Fatal(err)
+		}
+		return must(os.Stat(filepath.Join(cfg.Dir, "weft.db"))).Size()
+	}
+	full := size()
+	sizes := []int64{full}
+	for range 45 {
+		clock.Add(60)
+		for s.Sealing() {
+			time.Sleep(time.Millisecond)
+		}
+		if err := s.PruneTick(); err != nil {
+			t.Fatal(err)
+		}
+		sizes = append(sizes, size())
+	}
+	if end := sizes[len(sizes)-1]; end > full/4 || sizes[20] < full {
+		t.Errorf("the sizes after each minute are %v", sizes)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	checkAll(t, cfg.Dir)
+	sound(t, cfg.Dir)
+}

@@ -115,7 +115,7 @@ type Store struct {
 	full        *fullCompaction // nil: none is requested; on mu
 	outRecords  int64           // records that compactions have dropped because they are out; on mu
 	pruneWork   chan struct{}
-	shrinking   bool // weft.db returns pages to the disk
+	free        freePages
 	jobWork     chan struct{}
 	spellWork   chan struct{}
 	spelling    spelling

@@ -33,7 +33,8 @@ type options struct {
 	Asks             int // a second
 	Live             time.Duration
 	Volume           int // GB
-	S3               bool
+	S3, Alone        bool
+	Rest             time.Duration
 	Dir              string
 }
 
@@ -55,6 +56,9 @@ func runCommand(ctx context.Context) error {
 			&cli.IntFlag{Name: "volume", Usage: "size of the volume in GB", Value: 20, Destination: &o.Volume},
 			&cli.BoolFlag{Name: "s3", Usage: "replicate to an S3 server in memory, in place of a directory: at most some " +
 				"million events", Destination: &o.S3},
+			&cli.BoolFlag{Name: "alone", Usage: "without a replica", Destination: &o.Alone},
+			&cli.DurationFlag{Name: "rest", Usage: "how long nothing changes after the archive before the files are measured; " +
+				"weft.db returns its last free pages after ten minutes", Value: 30 * time.Second, Destination: &o.Rest},
 			&cli.StringFlag{Name: "dir", Usage: "`DIRECTORY` of the volume and of the replica; default: a temporary one",
 				Destination: &o.Dir},
 		},
@@ -100,6 +104,9 @@ func measure(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer closeReplica()
+	if o.Alone {
+		config = "off"
+	}
 	w := &weft{binary: binary, data: filepath.Join(vol.path, "data"), config: config, upstream: server.URL(),
 		limits: limits, asked: asked}
 	err = w.start(ctx)

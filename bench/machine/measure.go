@@ -15,10 +15,8 @@ const (
 	subjects = 2000
 	// lookEvery is the interval at which memory and disk are read.
 	lookEvery = time.Second
-	// quietFor is the time for which nothing changes at rest. The log is pruned every ten seconds or so.
-	quietFor = 30 * time.Second
-	// settleFor bounds the wait for it.
-	settleFor = 10 * time.Minute
+	// settleFor bounds the wait for the end of the work after a replay.
+	settleFor = 30 * time.Minute
 )
 
 // sample collects what is read while weft works.
@@ -56,7 +54,7 @@ func measureLive(ctx context.Context, w *weft, server *sim.Server, o options) er
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	go emit(ctx, server, o.Rate)
-	if err := w.settle(ctx); err != nil {
+	if err := w.settle(ctx, o.Rest); err != nil {
 		return err
 	}
 	begun := time.Now()
@@ -94,7 +92,7 @@ func measureLive(ctx context.Context, w *weft, server *sim.Server, o options) er
 
 // settle waits until the work after a replay is done: compactions, and the removal of old log rows. It prints what the
 // index then takes on disk.
-func (w *weft) settle(ctx context.Context) error {
+func (w *weft) settle(ctx context.Context, quietFor time.Duration) error {
 	var last status
 	began := time.Now()
 	for quiet := time.Duration(0); quiet < quietFor && time.Since(began) < settleFor; quiet += lookEvery {
