@@ -51,7 +51,8 @@ func badgeSVG(label, value string) []byte {
 	fmt.Fprintf(&b, `<title>%s</title><clipPath id="r"><rect width="%d" height="20" rx="3"/></clipPath>`, said, left+right)
 	fmt.Fprintf(&b, `<g clip-path="url(#r)"><rect width="%d" height="20" fill="#4a4a4a"/>`, left)
 	fmt.Fprintf(&b, `<rect x="%d" width="%d" height="20" fill="#9c2f3f"/></g>`, left, right)
-	b.WriteString(`<g fill="#fff" text-anchor="middle" font-family="Verdana,DejaVu Sans,Geneva,sans-serif" font-size="11">`)
+	b.WriteString(`<g fill="#fff" text-anchor="middle" font-family="Verdana,DejaVu Sans,Geneva,sans-serif" ` +
+		`font-size="11">`)
 	for _, text := range []struct {
 		middle float64
 		width  int

@@ -36,8 +36,8 @@ type FollowerConfig struct {
 // files that take minutes to download.
 const defaultHoldBytes = 8 * defaultSealBytes
 
-// Follower is an Index of a directory that the Store of another process or a pagecopy.Copy writes. It takes no lock and has no
-// connection that writes. It shows the index at one commit of the writer, as of the last Refresh.
+// Follower is an Index of a directory that the Store of another process or a pagecopy.Copy writes. It takes no lock and
+// has no connection that writes. It shows the index at one commit of the writer, as of the last Refresh.
 type Follower struct {
 	Index
 	state   *apply.State

@@ -359,7 +359,8 @@ func tsCode(def *lexicons.Def, origin string, q *question) string {
 	}
 	ask := "fetch(" + at + ")"
 	if def.Output.Schema == nil {
-		return "const res = await " + ask + "\nif (!res.ok) throw new Error(await res.text())\nconsole.log(await res.text())\n"
+		return "const res = await " + ask + "\nif (!res.ok) throw new Error(await res.text())\n" +
+			"console.log(await res.text())\n"
 	}
 	if q.body != nil {
 		ask = "fetch(" + at + ", {\n  method: '" + http.MethodPost +

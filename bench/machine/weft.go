@@ -104,7 +104,8 @@ func settings() ([]string, error) {
 		return nil, fmt.Errorf("the shipped settings, from the root of the project: %w", err)
 	}
 	var env []string
-	for _, m := range regexp.MustCompile(`(?m)^  (WEFT_DISK|WEFT_KEEP|WEFT_REPLAY_WINDOW) = "(.*)"`).FindAllStringSubmatch(string(text), -1) {
+	variable := regexp.MustCompile(`(?m)^  (WEFT_DISK|WEFT_KEEP|WEFT_REPLAY_WINDOW) = "(.*)"`)
+	for _, m := range variable.FindAllStringSubmatch(string(text), -1) {
 		env = append(env, m[1]+"="+m[2])
 	}
 	return env, nil

@@ -21,10 +21,10 @@ import (
 	"weft.dev/weft/db/replica/restore"
 )
 
-const description = `Simulated events, a thousand to a commit, flow into a store as fast as it takes them, without and with a
-replica; then at a pace, five commits a second; then at that pace until the process is killed with SIGKILL, again and
-again, and the newest log row that it had committed is held against the newest one in the replica. Every part runs in a process of
-its own. Memory is the peak of its resident set, and is 0 where there is no /proc.
+const description = `Simulated events, a thousand to a commit, flow into a store as fast as it takes them, without and
+with a replica; then at a pace, five commits a second; then at that pace until the process is killed with SIGKILL,
+again and again, and the newest log row that it had committed is held against the newest one in the replica. Every part
+runs in a process of its own. Memory is the peak of its resident set, and is 0 where there is no /proc.
 
   go run ./bench/replica                        a replica in a temporary directory
   go run ./bench/replica --config s3.yml        one as the replica of this litestream.yml says; its path must be empty,

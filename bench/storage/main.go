@@ -34,8 +34,8 @@ type options struct {
 	Again bool `json:"-"` // events of an earlier run exist
 }
 
-const description = `Simulated events, a thousand to a commit, flow into a store with its default configuration: first as
-fast as it takes them, then at a pace while queries are asked, until the process is killed with SIGKILL
+const description = `Simulated events, a thousand to a commit, flow into a store with its default configuration: first
+as fast as it takes them, then at a pace while queries are asked, until the process is killed with SIGKILL
 and started again. A tenth of all links goes to one target.
 
   go run ./bench/storage                                      a million links: a minute or two

@@ -106,8 +106,8 @@ func ingestFlags() []cli.Flag {
 	return variables("WEFT_",
 		&cli.StringSliceFlag{
 			Name: "jetstream", Value: []string{defaultJetstream},
-			Usage: "Jetstream server to follow: a host name or a `URL` such as wss://USER:PASSWORD@HOST/subscribe; several, in " +
-				"order of preference, for failover",
+			Usage: "Jetstream server to follow: a host name or a `URL` such as wss://USER:PASSWORD@HOST/subscribe; several, " +
+				"in order of preference, for failover",
 		},
 		&cli.StringFlag{
 			Name:  "jetstream-key",

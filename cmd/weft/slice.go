@@ -39,9 +39,9 @@ func sliceFlags() []cli.Flag {
 		},
 		&cli.StringSliceFlag{
 			Name: "subjects",
-			Usage: "index only links to these `SUBJECTS`: DIDs (with the account's records), at-uris (with all below them) and " +
-				"web hosts (example.org, or *.example.org for all below it); @FILE reads them from a file, one per line, and " +
-				"again when the file changes or weft gets SIGHUP",
+			Usage: "index only links to these `SUBJECTS`: DIDs (with the account's records), at-uris (with all below them) " +
+				"and web hosts (example.org, or *.example.org for all below it); @FILE reads them from a file, one per line, " +
+				"and again when the file changes or weft gets SIGHUP",
 		},
 		&cli.StringFlag{
 			Name: "change-slice",
@@ -258,8 +258,8 @@ func (w *writer) storeSlice(s ingest.SliceState) error {
 func (w *writer) backfillSlice(s ingest.SliceState) (ingest.SliceState, error) {
 	host, to, ok := w.archived()
 	if !ok {
-		return s, errors.New("--change-slice backfill needs a v2 upstream that this index has followed; with now, new parts " +
-			"are complete from now on")
+		return s, errors.New("--change-slice backfill needs a v2 upstream that this index has followed; with now, new " +
+			"parts are complete from now on")
 	}
 	return s.AddBackfill(host, to), w.store.AddGap(db.Gap{Host: host, From: 1, To: to, Why: "the slice was widened"})
 }

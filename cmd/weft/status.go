@@ -19,8 +19,8 @@ import (
 )
 
 const statusDescription = `
-Asks the weft at --url what its index holds, whether it is ready, which gaps are open, and how far behind its replica is. With
---ready it asks /readyz alone and prints the answer, as a health check needs it.
+Asks the weft at --url what its index holds, whether it is ready, which gaps are open, and how far behind its replica
+is. With --ready it asks /readyz alone and prints the answer, as a health check needs it.
 
 Exit code: 0 ready; 1 not ready, no answer or, without --ready, a replica that fails; 2 wrong usage.`
 

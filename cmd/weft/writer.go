@@ -190,8 +190,8 @@ func (w *writer) stop(ctx context.Context) error {
 		unsaved = errors.New(paused)
 	}
 	if unsaved != nil {
-		w.logger.Warn("events received since the last commit are discarded; the next start reads them again from the upstream",
-			"seq", seq, "err", unsaved)
+		w.logger.Warn("events received since the last commit are discarded; the next start reads them again from the "+
+			"upstream", "seq", seq, "err", unsaved)
 	} else {
 		w.logger.Info("all received events are committed", "seq", seq)
 	}

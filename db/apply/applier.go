@@ -1,6 +1,6 @@
 // Package apply turns events into changes of the index and log rows, and replays the log rows into the same changes. An
-// Applier applies the events of one commit. State is what an Applier needs and the snapshot lacks; a replay rebuilds it.
-// The package writes one table, sealed_jobs: package db commits what an Applier returns.
+// Applier applies the events of one commit. State is what an Applier needs and the snapshot lacks; a replay rebuilds
+// it. The package writes one table, sealed_jobs: package db commits what an Applier returns.
 package apply
 
 import (

@@ -20,8 +20,8 @@ type Feeds interface {
 
 var _ Feeds = (*db.Store)(nil)
 
-// compareFeeds asks for the links to each target, of all sources and of one, to each account and to each site, and holds
-// them against all lists.
+// compareFeeds asks for the links to each target, of all sources and of one, to each account and to each site, and
+// holds them against all lists.
 func compareFeeds(ctx context.Context, x Feeds, lists map[List][]Link, depth Depth) error {
 	targets := map[string][]List{}
 	accounts := map[string][]List{}

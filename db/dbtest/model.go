@@ -1,5 +1,5 @@
-// Package dbtest has the reference index: maps, which are sorted for each query. Tests give it the events that they give
-// the store, each once and in order, and compare every answer.
+// Package dbtest has the reference index: maps, which are sorted for each query. Tests give it the events that they
+// give the store, each once and in order, and compare every answer.
 package dbtest
 
 import (

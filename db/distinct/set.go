@@ -186,8 +186,8 @@ func (s *Set) differing() *roaring.Bitmap {
 	return roaring.FastOr(parts...)
 }
 
-// Singles reports whether nothing was removed, and returns the members, and those of them that were added more often than
-// once. The bitmaps must not be changed.
+// Singles reports whether nothing was removed, and returns the members, and those of them that were added more often
+// than once. The bitmaps must not be changed.
 func (s *Set) Singles() (all, repeated *roaring.Bitmap, ok bool) {
 	if len(s.removed.appendBitmaps(nil)) > 0 {
 		return nil, nil, false

@@ -287,8 +287,8 @@ func (l List) count(ctx context.Context, core *Core) (c PairCount, err error) {
 	return c, err
 }
 
-// distinct counts the accounts that link. It counts the links only of a list of middle length: those of a short list are
-// read, and a long one was asked for before.
+// distinct counts the accounts that link. It counts the links only of a list of middle length: those of a short list
+// are read, and a long one was asked for before.
 func (l List) distinct(ctx context.Context, core *Core) (int64, error) {
 	if core.Blocks.Derived(membersKey+string(l.Prefix)) != nil {
 		n, ok, err := l.distinctBySets(ctx, core)

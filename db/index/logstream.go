@@ -42,8 +42,8 @@ func (s *Queries) readLog(ctx context.Context, after uint64, limit int, withDIDs
 	return entries, after + uint64(len(rows)), nil
 }
 
-// LogTime returns the newest time of the log's rows after a row, by the upstreams' clocks, in microseconds since 1970: of
-// at most limit rows, the last of which is last. It takes about a fiftieth of the time of Log.
+// LogTime returns the newest time of the log's rows after a row, by the upstreams' clocks, in microseconds since 1970:
+// of at most limit rows; last is the last of them. It reads neither links nor names.
 func (s *Queries) LogTime(ctx context.Context, after uint64, limit int) (newestUS int64, last uint64, err error) {
 	to := min(after+uint64(limit), s.core.Snapshot().Seq)
 	if to <= after {

@@ -19,9 +19,10 @@ const setCost = 100
 const setBytes = 128
 
 // addBySet is add for a run of a segment that has the set of the list's accounts and removes nothing from the list. It
-// reads no entry: all of them are links. Where an account has one link in the run and none in the runs before, that link
-// is its first, and its only one. The first links of the other accounts are looked up by resolve, if they are few: until
-// then they are unresolved, with all of their links in the run marked. done is false where reading the entries costs less.
+// reads no entry: all of them are links. Where an account has one link in the run and none in the runs before, that
+// link is its first, and its only one. The first links of the other accounts are looked up by resolve, if they are few:
+// until then they are unresolved, with all of their links in the run marked. done is false where reading the entries
+// costs less.
 func (m *firstMarks) addBySet(ctx context.Context, l List, r lsm.Run, start, n int64) (done bool, err error) {
 	run, ok := r.(*segment.Run)
 	if !ok || n == 0 || n > math.MaxUint32 {

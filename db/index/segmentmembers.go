@@ -10,8 +10,9 @@ import (
 )
 
 // segmentMembers is the accounts of a list in the segments up to one. A flush adds a segment behind them. A compaction
-// changes files and not what they add up to: of links that are in, it drops only additions together with their removals.
-// So the members stay right as long as the snapshot has a segment with the same end, and the same horizon of the list.
+// changes files and not what they add up to: of links that are in, it drops only additions together with their
+// removals. So the members stay right as long as the snapshot has a segment with the same end, and the same horizon of
+// the list.
 type segmentMembers struct {
 	end     uint64 // File.End of the newest segment
 	horizon uint64
@@ -36,8 +37,8 @@ func (l List) distinctBySets(ctx context.Context, core *Core) (n int64, ok bool,
 	return int64(m.base.Count(sets...)), true, nil
 }
 
-// segmentMembers returns the members in all segments, from the cache or from the sets of the segments; nil: an account's
-// id is beyond what sets hold. One request at a time derives those of a list.
+// segmentMembers returns the members in all segments, from the cache or from the sets of the segments; nil: an
+// account's id is beyond what sets hold. One request at a time derives those of a list.
 func (l List) segmentMembers(ctx context.Context, core *Core) (*segmentMembers, error) {
 	if m, _ := l.cachedMembers(core.Blocks); m != nil {
 		return m, nil

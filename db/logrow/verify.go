@@ -75,9 +75,9 @@ func (f *sumFault) NamesFault() string {
 	return "the names of " + strings.Join(parts, ", or of ") + " are damaged: wrong checksum"
 }
 
-// Points reads the points from a log row on, in order. The newest is the last commit. The first lies where the kept rows
-// begin, or behind that: the rows before the first point can't be verified. Both results are nil for an index of an
-// older weft, which has no checksums yet.
+// Points reads the points from a log row on, in order. The newest is the last commit. The first lies where the kept
+// rows begin, or behind that: the rows before the first point can't be verified. Both results are nil for an index of
+// an older weft, which has no checksums yet.
 func Points(ctx context.Context, q Queryer, from uint64) (log, names []Point, err error) {
 	stored, err := StoredChecksums(ctx, q)
 	if err != nil || !stored.Known {
@@ -164,8 +164,8 @@ func (s *Adder) VerifyNames(ctx context.Context, points []Point) (faults []sumFa
 }
 
 // Verify compares the checksums of a replay with the checksums of the last commit. The replay began with the checksums
-// before, as of log row from, and ended with the checksums after, as of log row to. An error that wraps ErrDamaged names
-// the rows that differ.
+// before, as of log row from, and ended with the checksums after, as of log row to. An error that wraps ErrDamaged
+// names the rows that differ.
 func Verify(ctx context.Context, q Queryer, from uint64, before Checksums, to uint64, after Checksums) error {
 	stored, err := StoredChecksums(ctx, q)
 	if err != nil {

@@ -206,7 +206,8 @@ var indexFaults = []fault{
 	},
 	{
 		"a fixed block takes an entry that overflows its page", "db/segment/fixedblock.go",
-		"return w.size(w.n()+1, w.shared(fixed), wide) <= w.room", "return w.size(w.n()+1, w.shared(fixed), wide) <= w.room+64",
+		"return w.size(w.n()+1, w.shared(fixed), wide) <= w.room",
+		"return w.size(w.n()+1, w.shared(fixed), wide) <= w.room+64",
 		"db/segment.TestFixedEqualsMemory",
 	},
 	{

@@ -54,9 +54,9 @@ const (
 // this order.
 //
 // A replica holds the transactions of weft.db in files. Litestream's own follow mode writes their pages into the file
-// beside SQLite; package pagecopy states why that is not enough for a reader that stays connected. The follower writes them
-// through SQLite: each file in one transaction, after its checksum is verified. A file applies to any transaction from
-// the one before its first to the one before its last, and leads to its last, so that the choice of files does not
+// beside SQLite; package pagecopy states why that is not enough for a reader that stays connected. The follower writes
+// them through SQLite: each file in one transaction, after its checksum is verified. A file applies to any transaction
+// from the one before its first to the one before its last, and leads to its last, so that the choice of files does not
 // matter.
 type Follower struct {
 	cfg     FollowerConfig

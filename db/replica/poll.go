@@ -104,9 +104,9 @@ func (r *Replicator) poll(ctx context.Context) error {
 	return nil
 }
 
-// missing compares the replica with the uploads; nil: all files are there. The newest file of level 0 must be there even
-// where a snapshot of the same transaction replaces it for a restore: Litestream finds its position in level 0, and no
-// retention removes this file.
+// missing compares the replica with the uploads; nil: all files are there. The newest file of level 0 must be there
+// even where a snapshot of the same transaction replaces it for a restore: Litestream finds its position in level 0,
+// and no retention removes this file.
 func (r *Replicator) missing(ctx context.Context) (*GoneError, error) {
 	r.mu.Lock()
 	uploaded := r.state.remote // read before the listing

@@ -168,8 +168,8 @@ func (c *Cache) Derived(key string) any {
 	return nil
 }
 
-// PutDerived stores a value of the given size in bytes, in place of the one that the key had. A value may take up to half
-// of the cache.
+// PutDerived stores a value of the given size in bytes, in place of the one that the key had. A value may take up to
+// half of the cache.
 func (c *Cache) PutDerived(key string, value any, size int) {
 	k := derivedKey(key)
 	v := derivedValue{key, value}

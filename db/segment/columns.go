@@ -11,8 +11,8 @@ import (
 )
 
 // columns is a decompressed block in the column layout of blockWriter. It is checked once, so that reads of its entries
-// cannot fail. It is immutable but for its restart points. A look-up in columns takes a third of the time that building an lsm.Block takes, and
-// columns take half the memory of one.
+// cannot fail. It is immutable but for its restart points. A look-up in columns takes a third of the time that building
+// an lsm.Block takes, and columns take half the memory of one.
 type columns struct {
 	n       int
 	decoded int // length of all keys and values

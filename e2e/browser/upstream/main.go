@@ -26,7 +26,8 @@ const eventsPerSegment = 500
 func main() {
 	events := flag.Int("events", 0, "how many events the archive has")
 	rate := flag.Float64("rate", 0, "how many events a second come")
-	pace := flag.Duration("pace", 0, "how long each request for a segment of the archive takes; they are answered one by one")
+	pace := flag.Duration("pace", 0,
+		"how long each request for a segment of the archive takes; they are answered one by one")
 	flag.Parse()
 	err := run(*events, *rate, *pace, os.Stdin, os.Stdout)
 	if err != nil {
