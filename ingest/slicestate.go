@@ -17,7 +17,7 @@ type SliceState struct {
 	Parts    []wire.SlicePart `json:"parts"`
 	Subjects []SubjectGroup   `json:"subjects,omitempty"` // by time; String leaves Slice.Subjects out
 	Backfill []Backfill       `json:"backfill,omitempty"` // the archive is read for these
-	Purging  bool             `json:"purging,omitempty"`  // links outside the slice are being removed, or a crash left some
+	Purging  bool             `json:"purging,omitempty"`  // links outside the slice are being removed, or left by a crash
 }
 
 // SubjectGroup is the subjects of a slice that are complete since the same time.

@@ -184,8 +184,12 @@ func (m *Model) Purge(keep func(did string, source db.Source, target string) boo
 // Keep moves the horizons to where rules put them when the log's clock is at a time, and removes what is out then.
 func (m *Model) Keep(rules map[string]time.Duration, clockUS int64) {
 	if n := len(m.kept) - 1; n >= 0 && maps.Equal(m.kept[n].rules, rules) { // what moved no horizon back is enough
-		clockUS = max(clockUS, m.kept[n].clockUS)
-		m.kept[n] = kept{rules, clockUS, max(m.FitUS, m.kept[n].fitUS)}
+		last := m.kept[n]
+		now := kept{rules, max(clockUS, last.clockUS), max(m.FitUS, last.fitUS)}
+		if now.clockUS == last.clockUS && now.fitUS == last.fitUS {
+			return // Apply has left out what came since and is out
+		}
+		m.kept[n] = now
 	} else {
 		m.kept = append(m.kept, kept{rules, clockUS, m.FitUS})
 	}
