@@ -58,7 +58,7 @@ func runCommand(ctx context.Context) error {
 				"million events", Destination: &o.S3},
 			&cli.BoolFlag{Name: "alone", Usage: "without a replica", Destination: &o.Alone},
 			&cli.DurationFlag{Name: "rest", Usage: "how long nothing changes after the archive before the files are measured; " +
-				"weft.db returns its last free pages after ten minutes", Value: 30 * time.Second, Destination: &o.Rest},
+				"weft.db returns its last free pages within twenty minutes", Value: 30 * time.Second, Destination: &o.Rest},
 			&cli.StringFlag{Name: "dir", Usage: "`DIRECTORY` of the volume and of the replica; default: a temporary one",
 				Destination: &o.Dir},
 		},
