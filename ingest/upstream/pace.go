@@ -7,8 +7,8 @@ import (
 
 const (
 	// gatherTime is the pause before the next read once all frames that have come are read. The frames of the pause are
-	// then read in one go, and not with a wake-up and cold caches for each. At 400 events a second weft takes 6.7 % of a
-	// core, and 8.8 % without the pause (docs/machines.md). A batch gathers for 200 ms in any case.
+	// then read in one go, and not with a wake-up and cold caches for each. At 400 events a second weft took 6.7 % of a
+	// core, and 8.8 % without the pause, on the same busy machine (bench/machine). A batch gathers for 200 ms in any case.
 	gatherTime = 50 * time.Millisecond
 	// waitTime is the time from which on a read has waited for the upstream, an estimate.
 	waitTime = time.Millisecond
