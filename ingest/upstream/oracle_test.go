@@ -44,14 +44,14 @@ func official(t *testing.T, url string, tip uint64, opts ...jetstream.Option) (o
 			row := commit{}
 			switch {
 			case je.Commit != nil:
-				row = commit{Rev: je.Commit.Rev, Operation: string(je.Commit.Operation), Collection: je.Commit.Collection,
-					Rkey: je.Commit.Rkey}
+				row = commit{rev: je.Commit.Rev, operation: string(je.Commit.Operation), collection: je.Commit.Collection,
+					rkey: je.Commit.Rkey}
 				if err := e.setCommit(&row); err != nil {
 					t.Fatal(err)
 				}
 				e.CBOR = je.Commit.RecordCBOR
 			case je.Account != nil:
-				e.Op, e.Status = 4, status(&account{je.Account.Active, je.Account.Status})
+				e.Op, e.Status = 4, (&account{je.Account.Active, je.Account.Status}).known()
 			case je.Sync != nil:
 				e.Op, e.Rev = 5, je.Sync.Rev
 			}
