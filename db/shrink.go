@@ -2,6 +2,7 @@ package db
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"time"
 )
@@ -12,8 +13,9 @@ const (
 	// One in sparePart of the pages of weft.db stays free for the next rows, in addition to the pages of a seal's log
 	// rows until idleTicks have passed. A file that shrinks and grows again causes writes both times.
 	sparePart = 8
-	// idleTicks is the number of ticks of the pruning, one a minute, after which pages that were free at all of them
-	// count as unused: while a replay is under way, the rows of a seal come and go within a minute.
+	// idleTicks is the number of ticks of the pruning, one a minute, after which pages that were free at all of them count
+	// as unused, so that a page is returned ten to twenty minutes after its last use. While a replay is under way, the
+	// rows of a seal come and go within a minute.
 	idleTicks = 10
 )
 
@@ -66,12 +68,12 @@ func (s *Store) shrink() error {
 	return err
 }
 
-// freeToKeep returns how many free pages weft.db keeps.
+// freeToKeep returns how many free pages weft.db keeps: all of them while the log may not be pruned.
 func (s *Store) freeToKeep() (int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.mayPrune() {
-		return 0, nil
+		return math.MaxInt64, nil
 	}
 	free, pages, size, err := s.pages()
 	if err != nil {
@@ -83,8 +85,8 @@ func (s *Store) freeToKeep() (int64, error) {
 // pages reads how many pages of weft.db SQLite can return, how many there are, and the bytes of one.
 func (s *Store) pages() (free, pages, size int64, err error) {
 	var mode int64
-	err = s.writer.QueryRow("SELECT * FROM pragma_auto_vacuum, pragma_freelist_count, pragma_page_count, pragma_page_size").
-		Scan(&mode, &free, &pages, &size)
+	err = s.writer.QueryRow(`SELECT * FROM pragma_auto_vacuum, pragma_freelist_count, pragma_page_count,
+		pragma_page_size`).Scan(&mode, &free, &pages, &size)
 	const incremental = 2
 	if mode != incremental {
 		free = 0

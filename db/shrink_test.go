@@ -36,16 +36,7 @@ func TestShrink(t *testing.T) {
 			fill := func(n int) {
 				t.Helper()
 				for range n {
-					var events []apply.Event
-					for range 1000 {
-						h.now += 1000
-						h.rev = uint64(h.now) << 10
-						e := h.event(h.dids[0], db.OpCreate)
-						e.Collection, e.Rkey = "app.bsky.feed.like", h.tid(h.now)
-						e.Links = []db.Link{{Path: "subject.uri", Target: "https://example.com/"}}
-						events = append(events, e)
-					}
-					if _, err := s.Apply(db.Batch{Host: "test", Events: events}); err != nil {
+					if _, err := s.Apply(db.Batch{Host: "test", Events: someLikes(h, 1000)}); err != nil {
 						t.Fatal(err)
 					}
 					clock.Add(1)
@@ -147,16 +138,7 @@ func TestShrinkIdle(t *testing.T) {
 	cfg.Now = func() time.Time { return time.Unix(clock.Load(), 0) }
 	s := openWith(t, cfg)
 	h := newHistory(1)
-	var events []apply.Event
-	for range 20_000 {
-		h.now += 1000
-		h.rev = uint64(h.now) << 10
-		e := h.event(h.dids[0], db.OpCreate)
-		e.Collection, e.Rkey = "app.bsky.feed.like", h.tid(h.now)
-		e.Links = []db.Link{{Path: "subject.uri", Target: "https://example.com/"}}
-		events = append(events, e)
-	}
-	if _, err := s.Apply(db.Batch{Host: "test", Events: events}); err != nil {
+	if _, err := s.Apply(db.Batch{Host: "test", Events: someLikes(h, 20_000)}); err != nil {
 		t.Fatal(err)
 	}
 	size := func() int64 {
@@ -186,4 +168,17 @@ func TestShrinkIdle(t *testing.T) {
 	}
 	checkAll(t, cfg.Dir)
 	sound(t, cfg.Dir)
+}
+
+// someLikes returns events of as many likes of one page by one account, a millisecond apart.
+func someLikes(h *history, n int) (events []apply.Event) {
+	for range n {
+		h.now += 1000
+		h.rev = uint64(h.now) << 10
+		e := h.event(h.dids[0], db.OpCreate)
+		e.Collection, e.Rkey = "app.bsky.feed.like", h.tid(h.now)
+		e.Links = []db.Link{{Path: "subject.uri", Target: "https://example.com/"}}
+		events = append(events, e)
+	}
+	return events
 }

@@ -365,8 +365,8 @@ func TestRun(t *testing.T) {
 	})
 }
 
-// TestBackfill: a counter passes over the rows of a backfill whose events are older than MaxSpan, and misses none of the
-// rows among them that are not.
+// TestBackfill: a counter passes over the rows of a backfill whose events are older than MaxSpan, and counts the newer
+// rows among them.
 func TestBackfill(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -66,7 +66,7 @@ func (s *PageSource) Change(fail int) PageChange {
 	return c
 }
 
-// PageChange is pages, of which the last ones may not arrive.
+// PageChange is a change with its pages. A test may make it fail before the last page is written.
 type PageChange struct {
 	pagecopy.Change
 	pages []page

@@ -1,5 +1,5 @@
 // Package disk measures the room for a data directory: the free space of its disk, the bytes of its files and their
-// growth, and the budget that bounds them. It also tells the errors of a full disk from others.
+// growth, and the budget that bounds them. It also recognizes errors that a full disk causes.
 package disk
 
 import (

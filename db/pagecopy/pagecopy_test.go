@@ -15,7 +15,7 @@ import (
 	"weft.dev/weft/db/pagecopy"
 )
 
-// TestNeverTorn: whoever reads while changes go in sees one of them or the next.
+// TestNeverTorn: a reader sees the pages of one change, and never a mix of two.
 func TestNeverTorn(t *testing.T) {
 	t.Parallel()
 	dir, to := t.TempDir(), t.TempDir()
@@ -24,7 +24,7 @@ func TestNeverTorn(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer base.Close()
-	// Each row has the number of the change, on many pages, of which most changes leave page 1 as it is.
+	// Each row holds the number of the change. The rows fill many pages; most changes do not write page 1.
 	if _, err := base.Exec(`CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER, filler TEXT);
 		INSERT INTO t WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 200)
 			SELECT i, 0, hex(zeroblob(500)) FROM c`); err != nil {
