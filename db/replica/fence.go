@@ -134,6 +134,7 @@ func (r *Replicator) runFenced(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+		case <-r.cutNow:
 		}
 	}
 }

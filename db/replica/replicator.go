@@ -20,7 +20,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -76,6 +75,9 @@ type Replicator struct {
 	begun  chan struct{} // closed by the first LTX file: compaction has input
 	began  sync.Once
 
+	cutNow   chan struct{} // the WAL has grown by earlyCutPages since the last cut
+	cutBytes atomic.Int64  // index.WALBytes at the last cut
+
 	stopped chan struct{} // OnSegment no longer waits
 	release sync.Once
 
@@ -86,6 +88,7 @@ type Replicator struct {
 // index is the part of a store that a replicator uses.
 type index interface {
 	Seq() uint64
+	WALBytes() int64 // written to the WAL since the index was opened
 	Instance() string
 	SegmentPaths() []string
 }
@@ -113,7 +116,7 @@ func New(cfg ReplicatorConfig) *Replicator {
 	cfg.lease = cmp.Or(cfg.lease, defaultLeaseTimes)
 	cfg.closeTimeout = cmp.Or(cfg.closeTimeout, closeTimeout)
 	return &Replicator{cfg: cfg, clients: config.PoolOf(cfg.Replica), stopped: make(chan struct{}),
-		begun: make(chan struct{}), pollNow: make(chan struct{}, 1), process: rand.Text()}
+		begun: make(chan struct{}), cutNow: make(chan struct{}, 1), pollNow: make(chan struct{}, 1), process: rand.Text()}
 }
 
 // OnSegment is db.Config.OnSegment: it adds a segment to the upload queue. After a compaction it also waits for the
@@ -207,6 +210,12 @@ func (r *Replicator) Reached() ltx.TXID {
 // index needs its checkpoints and the disk must not fill up. It returns that error at the end.
 func (r *Replicator) Run(ctx context.Context) error {
 	defer r.Release() // no compaction may wait for an upload any more
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watching.Go(func() {
+		defer logPanic(r.cfg.Logger, "replica: watch the WAL")
+		r.watchWAL(ctx)
+	})
 	if r.fence.reason() == nil {
 		err := r.replicate(ctx)
 		if err == nil {
@@ -225,7 +234,7 @@ func (r *Replicator) replicate(ctx context.Context) error {
 	run := func(name string, do func() error) { start(g, r.cfg.Logger, "replica: "+name, do) }
 	run("segments", func() error { return r.loop(ctx, "segments", r.queue.wake, r.queue.uploadAll) })
 	run("cut", func() error {
-		return r.loop(ctx, "cut", nil, func(ctx context.Context) error {
+		return r.loop(ctx, "cut", r.cutNow, func(ctx context.Context) error {
 			defer func() {
 				select {
 				case cuts <- struct{}{}:
@@ -284,48 +293,6 @@ func (r *Replicator) loop(
 		}
 		timer.Reset(max(backoff, r.cfg.Replica.SyncInterval))
 	}
-}
-
-// cut writes the transactions since the last cut into a new LTX file on this disk.
-func (r *Replicator) cut(ctx context.Context) error {
-	r.mu.Lock()
-	checked := r.state.checked
-	r.mu.Unlock()
-	if !checked {
-		if err := r.check(ctx, localState{r.index.Instance(), r.index.Seq()}, true); err != nil {
-			return err
-		}
-	}
-	// All rows up to this one are committed, and so the LTX file has them.
-	seq := r.index.Seq()
-	now := r.cfg.Now()
-	if err := r.syncLocal(ctx); err != nil {
-		return fmt.Errorf("replica: cut: %w", err)
-	}
-	pos, err := r.local.Pos()
-	if err != nil {
-		return fmt.Errorf("replica: cut: %w", err)
-	}
-	r.noteCut(pos.TXID, seq, now)
-	r.began.Do(func() { close(r.begun) })
-	return nil
-}
-
-// syncLocal makes Litestream copy the committed transactions into its next file. Litestream opens the database at its
-// first sync. If that sync is interrupted at once, Litestream keeps a database without a file handle, and each later
-// sync fails with os.ErrInvalid. syncLocal then opens the database again.
-func (r *Replicator) syncLocal(ctx context.Context) error {
-	err := r.local.Sync(ctx)
-	if !errors.Is(err, os.ErrInvalid) {
-		return err
-	}
-	ended, cancel := context.WithCancel(ctx)
-	cancel() // Close would first try to sync and to upload, and can do neither
-	_ = r.local.Close(ended)
-	if err := r.local.Open(); err != nil {
-		return err
-	}
-	return r.local.Sync(ctx)
 }
 
 // upload uploads the LTX files that the replica lacks. If the replica then still has a hole, upload sends the whole
@@ -452,8 +419,8 @@ func (r *Replicator) Close() error {
 	var err error
 	if r.store != nil { // uploads the last writes of the index
 		err = within(r.cfg.closeTimeout, r.store.Close)
-		if fenced(err) {
-			err = nil // Flush has said so
+		if fenced(err) || r.fence.reason() != nil {
+			err = nil // Flush has said so, and dropCuts has removed the files of a last upload
 		}
 	}
 	if r.lease != nil { // nothing writes any more
