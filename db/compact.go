@@ -14,7 +14,7 @@ import (
 
 // compactionFanOut is the number of adjacent segments of a level that one compaction replaces. Each link is written
 // once for each level: with 8, a thousand million links in segments of 240,000 take four levels, and a look-up meets
-// about 15 files.
+// about 20 files.
 const compactionFanOut = 8
 
 // fullCompaction is a compaction of all segments into one, which Compact asks the worker for.
@@ -56,8 +56,10 @@ func (s *Store) Compact(ctx context.Context, progress func(written, most int64))
 		if err := s.Failed(); err != nil {
 			return Compacted{}, err
 		}
-		if g := s.room.growing.Load(); g != nil {
-			progress(g.most-g.left(), g.most)
+		for g := range s.room.growing.Load().all() {
+			if g.outer == nil {
+				progress(g.most-g.left(), g.most)
+			}
 		}
 	}
 }
@@ -123,7 +125,7 @@ func (s *Store) compactNext(v *index.Snapshot, full *fullCompaction) (more bool,
 
 // nextCompaction returns the segments of the compaction that is due and has room; nil: there is none.
 func (s *Store) nextCompaction(v *index.Snapshot) []*index.File {
-	level := pickCompaction(v.Files.Files, s.largestSegment())
+	level := pickCompaction(v.Files.Files, s.largestSegment(v.Files.Files))
 	out := pickOut(v.Files.Files, v.Horizons)
 	if level == nil && out == nil {
 		return nil
@@ -166,8 +168,29 @@ func keptBytes(files []*index.File, h *keep.Horizons) (n int64) {
 	return n
 }
 
+const (
+	// largestShare divides the budget, or without one the size of all segments: no compaction writes a larger segment.
+	// Without a bound the largest compaction would need as much room as all segments take, so that half of a budget
+	// stayed unused. With an eighth, the segments of the highest level are about sixteen, and the room is 14 % of them.
+	largestShare = 8
+	// largestLeast is the bound of a smaller index without a budget, in bytes: with compactionSlack, its compactions need
+	// at most 2 GB of free disk.
+	largestLeast = 1_750_000_000
+)
+
+// largestSegment returns the most bytes that a compaction writes that is due by itself.
+func (s *Index) largestSegment(files []*index.File) int64 {
+	if budget := s.room.budget.Load(); budget > 0 {
+		return budget / largestShare
+	}
+	return largestOf(files)
+}
+
+// largestOf is largestSegment without a budget.
+func largestOf(files []*index.File) int64 { return max(largestLeast, fileBytes(files)/largestShare) }
+
 // pickCompaction picks the segments to compact: the oldest of the lowest level that has enough of them, as many as make
-// no segment of more than largest bytes; 0: no bound. Levels fall from the oldest segment to the newest: those of one
+// no segment of more than largest bytes. Levels fall from the oldest segment to the newest: those of one
 // level are adjacent.
 func pickCompaction(files []*index.File, largest int64) []*index.File {
 	for end := len(files); end > 0; {
@@ -177,7 +200,7 @@ func pickCompaction(files []*index.File, largest int64) []*index.File {
 		}
 		if end-start >= compactionFanOut {
 			picked := files[start : start+compactionFanOut]
-			for largest > 0 && len(picked) > 0 && fileBytes(picked) > largest {
+			for len(picked) > 0 && fileBytes(picked) > largest {
 				picked = picked[:len(picked)-1]
 			}
 			if len(picked) > 1 {
@@ -223,13 +246,12 @@ func CompactionDue(rows []index.ManifestRow) bool {
 	for i, row := range rows {
 		files[i] = &index.File{ManifestRow: row}
 	}
-	return len(pickCompaction(files, 0)) > 0
+	return len(pickCompaction(files, largestOf(files))) > 0
 }
 
 // compact writes one segment in place of several adjacent ones, beside the writer, which stops only for the swap.
 func (s *Store) compact(v *index.Snapshot, files []*index.File) (*index.File, error) {
-	s.compactions.busy.Store(true)
-	defer s.compactions.busy.Store(false)
+	defer s.compactions.busy.Store(s.compactions.busy.Swap(true))
 	first := files[0]
 	last := files[len(files)-1]
 	row := last.ManifestRow
@@ -245,7 +267,8 @@ func (s *Store) compact(v *index.Snapshot, files []*index.File) (*index.File, er
 			runs[i] = append(runs[i], f.Run(id))
 		}
 	}
-	merged, gone, err := s.makeSegment(row, runs, first == v.Files.Files[0], keptBytes(files, v.Horizons))
+	merged, gone, err := s.makeSegment(segmentPlan{row: row, runs: runs, bottom: first == v.Files.Files[0],
+		merged: keptBytes(files, v.Horizons), between: s.smallerCompactions(last, row.Level)})
 	if err != nil {
 		return nil, fmt.Errorf("db: compact log rows %d to %d: %w", row.FromSeq, row.ToSeq, err)
 	}
@@ -269,4 +292,38 @@ func (s *Store) compact(v *index.Snapshot, files []*index.File) (*index.File, er
 	s.cfg.Logger.Info("compacted segments", "file", merged.File, "from", len(files), "level", merged.Level, "links",
 		merged.Links, "bytes", merged.Bytes)
 	return merged, nil
+}
+
+// skipLooks is how often smallerCompactions is called without effect after one that found no room: about a second.
+const skipLooks = 8192
+
+// smallerCompactions returns what a compaction calls between its entries. It runs the compactions that are due among
+// the segments newer than last and that make a segment of a level below level. So small segments don't accumulate while
+// gigabytes are merged, and queries meet few files. A smaller compaction does the same, so at most one is under way for
+// each level.
+func (s *Store) smallerCompactions(last *index.File, level int) func() error {
+	skip := 0
+	return func() error {
+		if skip > 0 {
+			skip--
+			return nil
+		}
+		now := s.core.Snapshot().Files.Files
+		newer := now[slices.Index(now, last)+1:]
+		files := pickCompaction(newer, s.largestSegment(now))
+		if len(files) == 0 || files[len(files)-1].Level+1 >= level {
+			return nil
+		}
+		v := s.core.Acquire() // it has files: only this goroutine replaces them
+		defer s.core.Release(v)
+		s.mu.Lock()
+		room := s.missingRoom(keptBytes(files, v.Horizons)) == 0
+		s.mu.Unlock()
+		if !room {
+			skip = skipLooks
+			return nil
+		}
+		_, err := s.compact(v, files)
+		return err
+	}
 }

@@ -4,26 +4,12 @@ import (
 	"sort"
 	"time"
 
-	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/keep"
 )
 
 // Rules with the time "fit" keep links as long as the budget of disk space allows. Their horizon moves when the files
 // leave less room than a compaction needs beside the reserve: as far as compactions then give enough back.
-
-// largestShare divides the budget: a compaction writes no segment that is larger. Without a bound the largest
-// compaction would need as much room as all segments take, so that half of a budget stayed unused. With an eighth, the
-// segments of the highest level are about sixteen.
-const largestShare = 8
-
-// largestSegment is the most bytes that a compaction writes; 0: without a budget there is no bound.
-func (s *Index) largestSegment() int64 {
-	if s.cfg.Budget == (disk.Budget{}) {
-		return 0
-	}
-	return s.room.budget.Load() / largestShare
-}
 
 // fitUS returns the horizon that rules with fit have to move to now, in microseconds since 1970; 0: none of them has to
 // move. The caller holds mu.
@@ -60,10 +46,10 @@ func (s *Store) missingForFit() int64 {
 	if r.total.Load() == 0 {
 		return 0
 	}
-	largest := s.largestSegment()
+	largest := s.largestSegment(s.core.Snapshot().Files.Files)
 	missing := largest + largest/compactionSlack + r.reserve.Load() - r.free.Load()
-	missing -= s.core.RetiredBytes()     // a query still reads them; their space comes back by itself
-	if g := r.growing.Load(); g != nil { // it is in that room already
+	missing -= s.core.RetiredBytes()        // a query still reads them; their space comes back by itself
+	for g := range r.growing.Load().all() { // it is in that room already
 		missing -= g.most
 	}
 	return missing

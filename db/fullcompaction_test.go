@@ -3,13 +3,11 @@ package db
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"weft.dev/weft/db/apply"
-	"weft.dev/weft/db/index"
 	"weft.dev/weft/link"
 )
 
@@ -23,6 +21,11 @@ func sealOne(t *testing.T, s *Store, seq uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	sealAll(s)
+}
+
+// sealAll seals all log rows.
+func sealAll(s *Store) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.core.Snapshot().Sealed < s.core.Snapshot().Seq && s.Failed() == nil {
@@ -163,52 +166,18 @@ func TestCompactionSlack(t *testing.T) {
 			t.Errorf("with %d bytes free beyond the reserve, there is room for %d: %t", tc.free-reserve, int64(bytes), got)
 		}
 	}
-	s.room.growing.Store(&growingFile{"none", bytes})
+	s.room.growing.Store(&growingFile{"none", bytes, nil})
 	defer s.room.growing.Store(nil)
+	inner := &growingFile{"none either", bytes / 64, s.room.growing.Load()} // of a smaller compaction meanwhile
+	s.room.growing.Store(inner)
+	if got := s.reserved() - reserve; got != bytes+bytes/64 {
+		t.Errorf("beside two compactions the reserve grows by %d", got)
+	}
+	s.room.growing.Store(inner.outer)
 	for _, grown := range []int64{0, bytes / 8} { // by commits, while the compaction has written nothing
 		free.Store(reserve + bytes*9/8 - grown)
 		if s.lookAtDisk(); s.room.paused.Load() {
 			t.Errorf("indexing pauses when commits take %d bytes beside a compaction of %d", grown, int64(bytes))
-		}
-	}
-}
-
-// TestPickCompaction: a compaction replaces the oldest segments of the lowest level that has eight, and with a bound no
-// more than make a segment of its size.
-func TestPickCompaction(t *testing.T) {
-	t.Parallel()
-	type file struct {
-		level int
-		bytes int64
-	}
-	of := func(level int, sizes ...int64) (files []file) {
-		for _, bytes := range sizes {
-			files = append(files, file{level, bytes})
-		}
-		return files
-	}
-	eight := []int64{8, 8, 8, 8, 8, 8, 8, 8}
-	for _, tc := range []struct {
-		name      string
-		files     []file
-		largest   int64
-		from, end int
-	}{
-		{"none", nil, 0, 0, 0},
-		{"seven", of(0, eight[1:]...), 0, 0, 0},
-		{"eight", of(0, eight...), 0, 0, 8},
-		{"the lowest level", slices.Concat(of(1, eight...), of(0, eight...), of(0, 8)), 0, 8, 16},
-		{"a bound for all", of(0, eight...), 64, 0, 8},
-		{"a bound for five", of(0, eight...), 47, 0, 5},
-		{"a bound for one", of(0, eight...), 15, 0, 0},
-		{"a level above that has room", slices.Concat(of(1, 1, 1, 1, 1, 1, 1, 1, 1), of(0, eight...)), 15, 0, 8},
-	} {
-		var files []*index.File
-		for _, f := range tc.files {
-			files = append(files, &index.File{ManifestRow: index.ManifestRow{Level: f.level, Bytes: f.bytes}})
-		}
-		if got := pickCompaction(files, tc.largest); !slices.Equal(got, files[tc.from:tc.end]) {
-			t.Errorf("%s: %d segments, want %d", tc.name, len(got), tc.end-tc.from)
 		}
 	}
 }

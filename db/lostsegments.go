@@ -189,7 +189,7 @@ func (s *Store) rebuildSegment(ctx context.Context, row index.ManifestRow, below
 		for i, tree := range v.Trees() {
 			runs[i] = tree.Runs[len(files):]
 		}
-		f, _, err := s.writeSegment(part, runs, len(files) == 0, 0)
+		f, _, err := s.writeSegment(segmentPlan{row: part, runs: runs, bottom: len(files) == 0})
 		if err != nil {
 			return nil, err
 		}

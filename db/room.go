@@ -3,6 +3,7 @@ package db
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -58,8 +59,17 @@ type room struct {
 
 // growingFile is a segment that a compaction writes.
 type growingFile struct {
-	path string
-	most int64 // bytes that it takes at most
+	path  string
+	most  int64        // bytes that it takes at most
+	outer *growingFile // of the larger compaction that waits for it; nil: none
+}
+
+// all returns the file, and those of the larger compactions that wait for it.
+func (g *growingFile) all() iter.Seq[*growingFile] {
+	return func(yield func(*growingFile) bool) {
+		for ; g != nil && yield(g); g = g.outer {
+		}
+	}
 }
 
 // left returns how many bytes the file may still grow by.
@@ -78,7 +88,7 @@ func (g *growingFile) left() int64 {
 // reserved returns the bytes that must stay free now. The caller holds mu.
 func (s *Store) reserved() int64 {
 	n := reserveParts + reserveSeals*int64(s.cfg.SealBytes) + int64(s.wal.frames-s.wal.moved)*checkpoint.PageBytes
-	if g := s.room.growing.Load(); g != nil {
+	for g := range s.room.growing.Load().all() {
 		n += g.left()
 	}
 	return n

@@ -78,7 +78,7 @@ func (s *Store) seal() error {
 	}
 	s.seals.busy.Store(true)
 	defer s.seals.busy.Store(false)
-	f, gone, err := s.makeSegment(fz.row, fz.runs, fz.below == 0, 0)
+	f, gone, err := s.makeSegment(segmentPlan{row: fz.row, runs: fz.runs, bottom: fz.below == 0})
 	if errors.Is(err, errClosed) {
 		return nil // the log has all of it
 	}
@@ -115,41 +115,48 @@ func (s *Store) sealReplayed(v *index.Snapshot) (*index.Snapshot, error) {
 	return s.core.Snapshot(), nil
 }
 
-// makeSegment writes a segment and calls OnSegment. merged is the size of the segments that it replaces, in bytes; 0:
-// it consists of runs in memory. gone is that of writeSegment. After an error no file is left, and the error wraps
-// errNotWritten.
-func (s *Store) makeSegment(row index.ManifestRow, runs [3][]lsm.Run, bottom bool, merged int64) (f *index.File,
-	gone int64, err error) {
-	f, gone, err = s.writeSegment(row, runs, bottom, merged)
+// segmentPlan says what a segment is written from.
+type segmentPlan struct {
+	row     index.ManifestRow // without the file's name, size and checksum
+	runs    [3][]lsm.Run      // of each tree, oldest first
+	bottom  bool              // no older segment is below them
+	merged  int64             // size of the segments that it replaces, in bytes; 0: it consists of runs in memory
+	between func() error      // called between entries, every yieldEvery of them; nil: nothing
+}
+
+// makeSegment writes a segment and calls OnSegment. gone is that of writeSegment. After an error no file is left, and
+// the error wraps errNotWritten.
+func (s *Store) makeSegment(p segmentPlan) (f *index.File, gone int64, err error) {
+	f, gone, err = s.writeSegment(p)
 	if err != nil {
 		return nil, 0, fmt.Errorf("%w: %w", errNotWritten, err)
 	}
-	if err := s.onSegment(f, merged > 0); err != nil {
+	if err := s.onSegment(f, p.merged > 0); err != nil {
 		return nil, 0, fmt.Errorf("%w: %w", errNotWritten, errors.Join(err, f.Close(), os.Remove(f.Path)))
 	}
 	return f, gone, nil
 }
 
-// writeSegment writes a segment of runs, oldest first, without the entries that are out. bottom means that no older
-// segment is below them. gone is the number of entries by record that were out.
-func (s *Store) writeSegment(row index.ManifestRow, runs [3][]lsm.Run, bottom bool, merged int64) (f *index.File,
-	gone int64, err error) {
+// writeSegment writes a segment without the entries that are out. gone is the number of entries by record that were.
+func (s *Store) writeSegment(p segmentPlan) (f *index.File, gone int64, err error) {
+	row := p.row
 	name := fmt.Sprintf("%d-%d-%s.weft", row.FromSeq, row.ToSeq, rand.Text()[:12])
 	path := filepath.Join(s.cfg.Dir, "segments", name)
-	if merged > 0 {
-		s.room.growing.Store(&growingFile{path, merged})
-		defer s.room.growing.Store(nil)
+	if p.merged > 0 {
+		outer := s.room.growing.Load()
+		s.room.growing.Store(&growingFile{path, p.merged, outer})
+		defer s.room.growing.Store(outer)
 	}
 	meta := s.segmentMeta(&row)
 	var inputs []segment.Input
 	out := s.newOutFilter()
 	for i, id := range index.RunIDs {
-		entries, err := lsm.NewCompactionIterator(index.RunKinds[id].Keyspace, runs[i], bottom)
+		entries, err := lsm.NewCompactionIterator(index.RunKinds[id].Keyspace, p.runs[i], p.bottom)
 		if err != nil {
 			return nil, 0, err
 		}
 		entries.Keep(out.kept(id))
-		input := segment.Input{ID: id, Kind: index.RunKinds[id], Entries: &untilClosed{entries, s, 0}}
+		input := segment.Input{ID: id, Kind: index.RunKinds[id], Entries: &yielding{entries, s, 0, p.between}}
 		switch id {
 		case index.RunTargets:
 			input.Entries = &rankNotes{Entries: input.Entries, meta: meta, oldest: math.MaxUint64}

@@ -13,26 +13,32 @@ import (
 // errClosed ends the writing of a segment when the store closes: Close doesn't wait for a compaction.
 var errClosed = errors.New("the store is closing")
 
-// untilClosed iterates over a compaction's entries until the store is closed.
-type untilClosed struct {
+// yielding iterates over the entries of a seal or a compaction until the store is closed, and lets others run meanwhile.
+type yielding struct {
 	*lsm.CompactionIterator
-	s *Store
-	n int
+	s       *Store
+	n       int
+	between func() error // runs smaller compactions; nil: there are none
 }
 
 // yieldEvery is the number of a compaction's entries between two yields of the processor, some 100 µs: commits and
 // queries that wait run then, where Go's scheduler would run them after 10 ms.
 const yieldEvery = 256
 
-func (u *untilClosed) Next() (bool, error) {
-	u.n++
-	if u.n%yieldEvery == 0 {
-		if u.s.isClosed() {
+func (y *yielding) Next() (bool, error) {
+	y.n++
+	if y.n%yieldEvery == 0 {
+		if y.s.isClosed() {
 			return false, errClosed
 		}
 		runtime.Gosched()
+		if y.between != nil {
+			if err := y.between(); err != nil {
+				return false, err
+			}
+		}
 	}
-	return u.CompactionIterator.Next()
+	return y.CompactionIterator.Next()
 }
 
 // wake wakes a worker.

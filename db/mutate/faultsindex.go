@@ -69,13 +69,18 @@ var indexFaults = []fault{
 	},
 	{
 		"a seal takes itself for the lowest", "db/seal.go",
-		"s.makeSegment(fz.row, fz.runs, fz.below == 0, 0)", "s.makeSegment(fz.row, fz.runs, true, 0)",
+		"bottom: fz.below == 0}", "bottom: true}",
 		"db.TestStoreEqualsModel",
 	},
 	{
 		"a merge of segments takes itself for the lowest", "db/compact.go",
-		"first == v.Files.Files[0], keptBytes(", "true, keptBytes(",
+		"bottom: first == v.Files.Files[0],", "bottom: true,",
 		"db.TestSealMergePrune",
+	},
+	{
+		"small segments wait for the end of a large compaction", "db/compact.go",
+		"files[len(files)-1].Level+1 >= level {", "files[len(files)-1].Level+1 >= 0 {",
+		"db.TestSmallerCompactions",
 	},
 	{
 		"runs that are being sealed are merged with newer ones", "db/seal.go",
@@ -94,8 +99,8 @@ var indexFaults = []fault{
 	},
 	{
 		"names are not sealed", "db/seal.go",
-		"lsm.NewCompactionIterator(index.RunKinds[id].Keyspace, runs[i], bottom)",
-		"lsm.NewCompactionIterator(index.RunKinds[id].Keyspace, runs[i][:len(runs[i])*min(1, 2-i)], bottom)",
+		"lsm.NewCompactionIterator(index.RunKinds[id].Keyspace, p.runs[i], p.bottom)",
+		"lsm.NewCompactionIterator(index.RunKinds[id].Keyspace, p.runs[i][:len(p.runs[i])*min(1, 2-i)], p.bottom)",
 		"db.TestStoreEqualsModel",
 	},
 	{
