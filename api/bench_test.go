@@ -121,7 +121,7 @@ func benchStore(b *testing.B) *db.Store {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if st.Sealing || st.Merging {
+		if st.Sealing || st.Compacting {
 			quiet = 0
 		}
 		time.Sleep(10 * time.Millisecond)

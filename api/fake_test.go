@@ -338,7 +338,7 @@ func (f fake) Space(context.Context) (db.Space, error) {
 	}
 	return db.Space{Database: 1000, WAL: 300, Segments: 600,
 		Levels:  []db.Level{{Files: 1, Links: 3, Bytes: 200}, {Files: 1, Links: 10, Bytes: 400}},
-		Written: db.Written{WAL: 400, Checkpoint: 300, Sealed: 200, Merged: 400}, LogOldest: 1, LogNewest: 20, Unsealed: 7,
+		Written: db.Written{WAL: 400, Checkpoint: 300, Sealed: 200, Compacted: 400}, LogOldest: 1, LogNewest: 20, Unsealed: 7,
 		Free: 1 << 30, Total: 2 << 30}, nil
 }
 

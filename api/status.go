@@ -27,7 +27,7 @@ func (s *server) status(ctx context.Context) (any, error) {
 		Index: wire.StatusIndex{
 			Links: st.Links, Records: st.Records, Actors: st.Actors, LogSeq: st.LastSeq, LogOldest: sp.LogOldest,
 			Unsealed: sp.Unsealed, Segments: st.Segments, Runs: st.Runs, Jobs: st.Jobs, Sealing: st.Sealing,
-			Merging: st.Merging, Failed: st.Failed, Paused: st.Paused, Retention: retentionOf(st.Retention),
+			Compacting: st.Compacting, Failed: st.Failed, Paused: st.Paused, Retention: retentionOf(st.Retention),
 		},
 		Space: s.space(&st, &sp),
 		Gaps:  []wire.StatusGap{}, OpenGaps: st.Gaps,

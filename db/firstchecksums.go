@@ -34,10 +34,10 @@ func (s *Store) beginChecksums(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	told := s.cfg.Now()
+	last := s.cfg.Now()
 	sum := logrow.Adder{Q: s.core.Reader, Progress: func(rows int64) {
-		if now := s.cfg.Now(); now.Sub(told) >= tellSums {
-			told = now
+		if now := s.cfg.Now(); now.Sub(last) >= tellSums {
+			last = now
 			s.cfg.Logger.Info("computing the first checksums of this index", "rows", rows, "log_rows", newest,
 				"accounts", ids.Actors)
 		}

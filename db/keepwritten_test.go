@@ -46,7 +46,7 @@ func TestKeepWritten(t *testing.T) {
 		}
 		return must(k.s.Space(t.Context())).Written
 	}
-	all := func(w db.Written) int64 { return w.WAL + w.Checkpoint + w.Sealed + w.Merged }
+	all := func(w db.Written) int64 { return w.WAL + w.Checkpoint + w.Sealed + w.Compacted }
 	without := written("", nil)
 	with := written("*=12h", map[string]time.Duration{"*": 12 * time.Hour})
 	t.Logf("without rules %d bytes %+v, with %d %+v: %.1f %% more", all(without), without, all(with), with,

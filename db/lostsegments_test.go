@@ -124,7 +124,7 @@ func TestLostSegments(t *testing.T) {
 				}
 				names := equalsAfterLoss(t, c, m)
 				for j, s := range manifest.Segments {
-					// Merges that were due may have begun since.
+					// Compactions that were due may have begun since.
 					if slices.Contains(lost, j) && slices.Contains(names, s.File) {
 						t.Errorf("lost %v: %s is still named", lost, s.File)
 					}

@@ -82,8 +82,8 @@ func TestLackPasses(t *testing.T) {
 					t.Error(err)
 				}
 				st, err := s.Stats(t.Context())
-				if err != nil || st.Segments == 0 || s.Work().Merges == 0 {
-					t.Errorf("%d segments and %d merges: %v", st.Segments, s.Work().Merges, err)
+				if err != nil || st.Segments == 0 || s.Work().Compactions == 0 {
+					t.Errorf("%d segments and %d merges: %v", st.Segments, s.Work().Compactions, err)
 				}
 				if err := s.Close(); err != nil {
 					t.Fatal(err)

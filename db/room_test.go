@@ -250,16 +250,16 @@ func TestCompactionWaitsForRoom(t *testing.T) {
 			}
 			pass(2 * time.Second) // a seal ends, and a checkpoint gives its part of the reserve back
 		}
-		if s.Work().Merges != 0 || !strings.Contains(s.Degraded(), "a compaction waits for") {
-			t.Errorf("%d compactions without room; it says %q", s.Work().Merges, s.Degraded())
+		if s.Work().Compactions != 0 || !strings.Contains(s.Degraded(), "a compaction waits for") {
+			t.Errorf("%d compactions without room; it says %q", s.Work().Compactions, s.Degraded())
 		}
 		if n := log.of("compaction waits"); n != 1 {
 			t.Errorf("it is logged %d times", n)
 		}
 		g.free.Store(1 << 39)
 		pass(10 * time.Second)
-		if s.Work().Merges == 0 || strings.Contains(s.Degraded(), "compaction") {
-			t.Errorf("%d compactions with room; it says %q", s.Work().Merges, s.Degraded())
+		if s.Work().Compactions == 0 || strings.Contains(s.Degraded(), "compaction") {
+			t.Errorf("%d compactions with room; it says %q", s.Work().Compactions, s.Degraded())
 		}
 		if err := modelOf(events).Compare(t.Context(), s, sampled(20)); err != nil {
 			t.Error(err)

@@ -47,7 +47,7 @@ type immutable struct {
 	outRecords int64 // Store.outRecords when the row was made
 }
 
-// makeImmutable excludes the runs in memory from compaction, and passes them to the sealer.
+// makeImmutable excludes the runs in memory from compaction, and passes them to the worker that seals.
 func (s *Store) makeImmutable() {
 	v := *s.core.Snapshot()
 	names := s.state.NameBounds()

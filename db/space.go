@@ -45,7 +45,7 @@ type Written struct {
 	WAL        int64 // appended to the write-ahead log
 	Checkpoint int64 // moved from it into weft.db, at most: a page that the WAL has twice is moved once
 	Sealed     int64 // segments from seals
-	Merged     int64 // segments from compactions
+	Compacted  int64 // segments from compactions
 }
 
 // Amplification returns the bytes written for each sealed byte: all data ends in segments. ok is false before the first
@@ -54,7 +54,7 @@ func (w *Written) Amplification() (times float64, ok bool) {
 	if w.Sealed == 0 {
 		return 0, false
 	}
-	return float64(w.WAL+w.Checkpoint+w.Sealed+w.Merged) / float64(w.Sealed), true
+	return float64(w.WAL+w.Checkpoint+w.Sealed+w.Compacted) / float64(w.Sealed), true
 }
 
 // Space reads the sizes of the files, and notes them for the growth. It costs three system calls and a look-up of the
@@ -75,7 +75,7 @@ func (s *Index) Space(ctx context.Context) (Space, error) {
 	}
 	sp.Unsealed = int64(v.Seq - v.Sealed)
 	sp.Written = Written{WAL: s.walBytes.Load(), Checkpoint: s.checkpointBytes.Load(), Sealed: s.seals.bytes.Load(),
-		Merged: s.compactions.bytes.Load()}
+		Compacted: s.compactions.bytes.Load()}
 	var err error
 	sp.LogOldest, sp.LogNewest, err = s.LogRange(ctx)
 	if err != nil {

@@ -61,8 +61,8 @@ func TestSpace(t *testing.T) {
 			links, sp.Unsealed)
 	}
 	w := sp.Written
-	if w.WAL != s.WALBytes() || w.WAL == 0 || w.Sealed+w.Merged < sp.Segments ||
-		(w.Merged > 0) != (len(sp.Levels) > 1) {
+	if w.WAL != s.WALBytes() || w.WAL == 0 || w.Sealed+w.Compacted < sp.Segments ||
+		(w.Compacted > 0) != (len(sp.Levels) > 1) {
 		t.Errorf("%d bytes of segments in %d levels, and of the WAL %d; written: %+v", sp.Segments, len(sp.Levels),
 			s.WALBytes(), w)
 	}
@@ -83,7 +83,7 @@ func TestSpace(t *testing.T) {
 		w     db.Written
 		times float64
 		ok    bool
-	}{{db.Written{WAL: 100, Checkpoint: 90}, 0, false}, {db.Written{WAL: 100, Checkpoint: 90, Sealed: 50, Merged: 60},
+	}{{db.Written{WAL: 100, Checkpoint: 90}, 0, false}, {db.Written{WAL: 100, Checkpoint: 90, Sealed: 50, Compacted: 60},
 		6, true}} {
 		if times, ok := x.w.Amplification(); times != x.times || ok != x.ok {
 			t.Errorf("%+v: %v, %v", x.w, times, ok)

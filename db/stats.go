@@ -11,16 +11,16 @@ import (
 
 // Work counts the seals and compactions since the store was opened, and reports whether any is running.
 type Work struct {
-	Seals, Merges            int64 // segments made
-	SealedBytes, MergedBytes int64 // their files' sizes
-	Sealing, Merging         bool
+	Seals, Compactions          int64 // segments made
+	SealedBytes, CompactedBytes int64 // their files' sizes
+	Sealing, Compacting         bool
 }
 
 // Work returns the counts, for metrics and benchmarks.
 func (s *Store) Work() Work {
 	return Work{
 		Seals: s.seals.files.Load(), SealedBytes: s.seals.bytes.Load(), Sealing: s.seals.busy.Load(),
-		Merges: s.compactions.files.Load(), MergedBytes: s.compactions.bytes.Load(), Merging: s.compactions.busy.Load(),
+		Compactions: s.compactions.files.Load(), CompactedBytes: s.compactions.bytes.Load(), Compacting: s.compactions.busy.Load(),
 	}
 }
 
@@ -43,18 +43,18 @@ func (s *Index) Stats(ctx context.Context) (Stats, error) {
 	v := s.core.Acquire()
 	defer s.core.Release(v)
 	st := Stats{
-		Actors:    int64(v.Actors),
-		Targets:   int64(v.Targets.Prefixes()),
-		Records:   v.Linking,
-		Links:     v.Targets.Total(),
-		LastSeq:   v.Seq,
-		Jobs:      v.Jobs,
-		StartedUS: v.StartedUS,
-		Retention: v.Horizons.Status(),
-		Memory:    int64(v.Memory()),
-		Runs:      len(v.Targets.Runs) + len(v.Records.Runs) + len(v.Names.Runs),
-		Sealing:   s.seals.busy.Load(),
-		Merging:   s.compactions.busy.Load(),
+		Actors:     int64(v.Actors),
+		Targets:    int64(v.Targets.Prefixes()),
+		Records:    v.Linking,
+		Links:      v.Targets.Total(),
+		LastSeq:    v.Seq,
+		Jobs:       v.Jobs,
+		StartedUS:  v.StartedUS,
+		Retention:  v.Horizons.Status(),
+		Memory:     int64(v.Memory()),
+		Runs:       len(v.Targets.Runs) + len(v.Records.Runs) + len(v.Names.Runs),
+		Sealing:    s.seals.busy.Load(),
+		Compacting: s.compactions.busy.Load(),
 	}
 	for _, f := range v.Files.Files {
 		st.Segments++
@@ -88,7 +88,7 @@ type Stats struct {
 	// each further compaction that drops an earlier version of an updated record.
 	Retention []keep.Status
 
-	Sealing, Merging bool // are under way
+	Sealing, Compacting bool // are under way
 
 	Jobs   int    // changes of status of large accounts that are under way
 	Gaps   int64  // open gaps

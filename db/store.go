@@ -173,7 +173,7 @@ func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s.watchDisk()
 	s.work("seal", s.sealWork, func() error { return s.persist("writing a segment", s.seal) })
-	s.work("merge", s.compactWork, func() error { return s.persist("compaction", s.compactAll) })
+	s.work("compaction", s.compactWork, func() error { return s.persist("compaction", s.compactAll) })
 	s.work("prune", s.pruneWork, s.pruneAll)
 	s.work("jobs", s.jobWork, s.runJobs)
 	s.work("spelling", s.spellWork, s.respell)

@@ -117,7 +117,7 @@ func (m *metrics) committed(a apply.Counts, b *batch, took time.Duration) {
 func (m *metrics) countOutcomes(a apply.Counts) {
 	for what, n := range map[string]int{
 		"log_rows": a.Changed, "links_added": a.Added, "links_removed": a.Removed,
-		"stale": a.Stale, "late": a.OutOfOrder, "buried": a.Tombstoned, "invalid": a.Invalid, "out": a.Out,
+		"stale": a.Stale, "late": a.OutOfOrder, "tombstoned": a.Tombstoned, "invalid": a.Invalid, "out": a.Out,
 		"bodies": a.Bodies, "bad_bodies": a.BadBodies,
 	} {
 		m.applied.WithLabelValues(what).Add(float64(n))

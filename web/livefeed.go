@@ -53,8 +53,8 @@ type liveFeed struct {
 // liveLink is an added or removed link as a line: an account, a verb and a target.
 type liveLink struct {
 	Removed     bool   `json:"removed"`
-	Color       string `json:"thread"` // its colour
-	AvatarColor int    `json:"dye"`    // of the account
+	Color       string `json:"color"`
+	AvatarColor int    `json:"avatarColor"` // of the account
 	Initials    string `json:"initials"`
 	Who         string `json:"who"`
 	WhoHref     string `json:"whoHref"`

@@ -188,7 +188,7 @@ func (p *statusPage) indexFacts() []fact {
 			"Log rows whose links are only in memory and in the log. A restart reads them again: nothing is lost.", false},
 		{"Sorted runs", humanize.Number(int64(i.Runs)),
 			"Sorted runs that a query reads, in memory and in segments. Compaction keeps this number small.", false},
-		{"Background work", working(i.Sealing, i.Merging), "A flush writes links from memory to a segment. A compaction " +
+		{"Background work", working(i.Sealing, i.Compacting), "A flush writes links from memory to a segment. A compaction " +
 			"makes one segment of several. Queries do not wait for either.", false},
 		{"Account changes", humanize.Number(int64(i.Jobs)),
 			"Status changes of large accounts in progress. Meanwhile, a count may differ from its list.", false},
@@ -345,13 +345,13 @@ func logRows(oldest, newest uint64) int64 {
 	return int64(newest - oldest + 1)
 }
 
-func working(sealing, merging bool) string {
+func working(sealing, compacting bool) string {
 	switch {
-	case sealing && merging:
+	case sealing && compacting:
 		return "flush, compaction"
 	case sealing:
 		return "flush"
-	case merging:
+	case compacting:
 		return "compaction"
 	}
 	return "none"

@@ -20,7 +20,7 @@ func statusOf(body string) http.Handler {
 }
 
 const wellStatus = `{"version":"1.2.3","instance":"ABC","ready":true,
-"index":{"links":240000,"records":200000,"actors":5000,"log_seq":300000,"log_oldest":100001,"unsealed":1000,"segments":3,"runs":9,"jobs":0,"sealing":true,"merging":true},
+"index":{"links":240000,"records":200000,"actors":5000,"log_seq":300000,"log_oldest":100001,"unsealed":1000,"segments":3,"runs":9,"jobs":0,"sealing":true,"compacting":true},
 "space":{"database_bytes":5000000,"wal_bytes":1000000,"segment_bytes":4000000,"memory_bytes":3000000,"levels":[{"level":0,"files":2,"links":40000,"bytes":1000000},{"level":1,"files":1,"links":200000,"bytes":3000000}],
   "bytes_per_link":41.7,"write_amplification":1.8,"free_bytes":60000000000,"total_bytes":100000000000,"bytes_per_day":1000000000,"measured_seconds":7200,"full_at":"2026-09-29T12:00:00Z","reserve_bytes":134000000},
 "upstream":{"state":"following","connected":true,"host":"jetstream.example","kind":"v2","degraded":"","detail":"connected since 2026-07-01","lag_seconds":0.25,"seq":77,"committed":76,"queued":3,"hosts":[],"replay":null,"slice":"all","parts":[]},
@@ -47,12 +47,12 @@ func TestStatusPage(t *testing.T) {
 			[]string{"Up to date"}},
 		{"behind", `"ready":true|"ready":true,"degraded":"no event from jetstream.example for 2m"`,
 			[]string{"Running, with warnings", "No event from jetstream.example for 2m."}, []string{"Up to date"}},
-		{"paused", `"merging":true|"merging":true,"paused":"indexing is paused: 9 MB are free"|"ready":true|"ready":true,"degraded":"indexing is paused: 9 MB are free"`, []string{"<h1>Not up to date</h1>", "Indexing is paused for lack of disk space", "Indexing is paused: 9 MB are free."}, []string{"Up to date"}},
+		{"paused", `"compacting":true|"compacting":true,"paused":"indexing is paused: 9 MB are free"|"ready":true|"ready":true,"degraded":"indexing is paused: 9 MB are free"`, []string{"<h1>Not up to date</h1>", "Indexing is paused for lack of disk space", "Indexing is paused: 9 MB are free."}, []string{"Up to date"}},
 		{"away", `"state":"following","connected":true|"state":"disconnected","connected":false|"detail":"connected since 2026-07-01"|"detail":"no connection since 2026-07-01: connection refused; next attempt in 5 s"`, []string{"Not connected to", "No connection since 2026-07-01: connection refused; next attempt in 5 s. The index gets no new events.", "class=\"look\"", "Running, with warnings"}, []string{"Up to date"}},
 		{"a seal that is tried again", `"ready":true|"ready":true,"degraded":"the seal fails and is tried again: disk full"`,
 			[]string{"Degraded", "The seal fails and is tried again: disk full.", "Running, with warnings"},
 			[]string{"Up to date"}},
-		{"writing failed", `"merging":true|"merging":true,"failed":"disk full"`,
+		{"writing failed", `"compacting":true|"compacting":true,"failed":"disk full"`,
 			[]string{"Writing has stopped", "Disk full.", "start weft again"}, nil},
 		{"v1", `"degraded":""|"degraded":"it sends no resyncs"`, []string{"it sends no resyncs"}, nil},
 		{"several servers", `"hosts":[]|"hosts":[{"host":"a.example","kind":"v2","committed":76},{"host":"b.example","kind":"v1","committed":1790000000000000,"failure":"no route","retry_at":"2026-07-01T00:00:00Z"}]`, []string{"b.example", "no route", "2026-09-21 14:13:20 UTC", "next attempt 2026-07-01 00:00:00 UTC"}, []string{"T00:"}},

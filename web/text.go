@@ -16,7 +16,7 @@ import (
 
 // templateFuncs format values in templates.
 var templateFuncs = template.FuncMap{
-	"num": number, "short": humanize.Short, "did": shortDID, "initials": initials, "dye": avatarColor,
+	"num": number, "short": humanize.Short, "did": shortDID, "initials": initials, "avatarColor": avatarColor,
 	"thread":  sourceColor,
 	"explore": explore, "utc": utc, "moment": moment, "position": position, "kind": kindText, "target": targetText,
 	"plural": humanize.Plural, "top": func() string { return topAddress("", 24) },
@@ -43,14 +43,14 @@ func initials(name string) string {
 	return strings.ToUpper(name)
 }
 
-// dyes is the number of colours for accounts.
-const dyes = 8
+// avatarColors is the number of colours for accounts.
+const avatarColors = 8
 
 // avatarColor returns the colour of an account, the same on all pages.
 func avatarColor(did string) int {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(did))
-	return int(h.Sum32() % dyes)
+	return int(h.Sum32() % avatarColors)
 }
 
 // sourceColor returns the colour of a kind of link: related kinds share one.

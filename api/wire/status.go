@@ -22,19 +22,19 @@ type Status struct {
 
 // StatusIndex is the statistics of the index.
 type StatusIndex struct {
-	Links     int64  `json:"links"`
-	Records   int64  `json:"records"`
-	Actors    int64  `json:"actors"`
-	LogSeq    uint64 `json:"log_seq"`    // the newest log row
-	LogOldest uint64 `json:"log_oldest"` // the oldest log row that is kept; 0: none
-	Unsealed  int64  `json:"unsealed"`   // log rows that no segment has
-	Segments  int    `json:"segments"`
-	Runs      int    `json:"runs"` // sorted runs, those in segments included
-	Jobs      int    `json:"jobs"` // status changes of large accounts in progress
-	Sealing   bool   `json:"sealing"`
-	Merging   bool   `json:"merging"`
-	Failed    string `json:"failed,omitempty"` // the write fault that stopped writing
-	Paused    string `json:"paused,omitempty"` // why indexing is paused for lack of disk space; it resumes by itself
+	Links      int64  `json:"links"`
+	Records    int64  `json:"records"`
+	Actors     int64  `json:"actors"`
+	LogSeq     uint64 `json:"log_seq"`    // the newest log row
+	LogOldest  uint64 `json:"log_oldest"` // the oldest log row that is kept; 0: none
+	Unsealed   int64  `json:"unsealed"`   // log rows that no segment has
+	Segments   int    `json:"segments"`
+	Runs       int    `json:"runs"` // sorted runs, those in segments included
+	Jobs       int    `json:"jobs"` // status changes of large accounts in progress
+	Sealing    bool   `json:"sealing"`
+	Compacting bool   `json:"compacting"`
+	Failed     string `json:"failed,omitempty"` // the write fault that stopped writing
+	Paused     string `json:"paused,omitempty"` // why indexing is paused for lack of disk space; it resumes by itself
 
 	Retention []StatusRule `json:"retention,omitempty"` // the rules of --keep, the most specific first; absent: none
 }

@@ -220,7 +220,7 @@ func write(ctx context.Context, c config.Config, dir string, events []apply.Even
 	}
 	saw = f.until(store.Seq())
 	work := store.Work()
-	fmt.Printf("%d segments sealed and %d compacted by the primary meanwhile\n", work.Seals, work.Merges)
+	fmt.Printf("%d segments sealed and %d compacted by the primary meanwhile\n", work.Seals, work.Compactions)
 	return committed, saw, nil
 }
 

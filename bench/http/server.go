@@ -79,7 +79,7 @@ func awaitCompactions(store *db.Store) error {
 		if err != nil {
 			return err
 		}
-		if st.Sealing || st.Merging {
+		if st.Sealing || st.Compacting {
 			quiet = 0
 		}
 		time.Sleep(100 * time.Millisecond)

@@ -100,7 +100,7 @@ func (w *weft) settle(ctx context.Context, quietFor time.Duration) error {
 		if err != nil {
 			return err
 		}
-		if st.Index.Sealing || st.Index.Merging || st.Upstream.Lag > 5 || st.Space.Database < last.Space.Database {
+		if st.Index.Sealing || st.Index.Compacting || st.Upstream.Lag > 5 || st.Space.Database < last.Space.Database {
 			quiet = 0
 		}
 		last = st

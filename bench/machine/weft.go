@@ -164,10 +164,10 @@ func (w *weft) stop() error {
 // status is what is read of /status.
 type status struct {
 	Index struct {
-		Links    int64 `json:"links"`
-		Segments int   `json:"segments"`
-		Sealing  bool  `json:"sealing"`
-		Merging  bool  `json:"merging"`
+		Links      int64 `json:"links"`
+		Segments   int   `json:"segments"`
+		Sealing    bool  `json:"sealing"`
+		Compacting bool  `json:"compacting"`
 	} `json:"index"`
 	Space    space `json:"space"`
 	Upstream struct {

@@ -103,7 +103,7 @@ func childMain(ctx context.Context, text string) (err error) {
 	}
 	began := time.Now()
 	if rep != nil {
-		for w := s.Work(); w.Sealing || w.Merging; w = s.Work() {
+		for w := s.Work(); w.Sealing || w.Compacting; w = s.Work() {
 			time.Sleep(10 * time.Millisecond)
 		}
 	}

@@ -29,16 +29,16 @@ type measured struct {
 	Commits struct {
 		Idle, Seal, Merge, Both quantiles // by concurrent work
 	} `json:"commits"`
-	WAL     int64    `json:"wal_bytes"`
-	Written int64    `json:"written_bytes"` // by all write calls
-	Work    db.Work  `json:"work"`
-	PeakRSS int64    `json:"peak_rss"`
-	Heap    int64    `json:"heap"`
-	Memory  int64    `json:"index_memory"` // of the runs in memory, at the end
-	AtMerge *latency `json:"at_merge,omitempty"`
-	AtEnd   *latency `json:"at_end"`
-	Disk    disk     `json:"disk"`
-	Batches int      `json:"batches"` // used batches, with those of paced phases
+	WAL          int64    `json:"wal_bytes"`
+	Written      int64    `json:"written_bytes"` // by all write calls
+	Work         db.Work  `json:"work"`
+	PeakRSS      int64    `json:"peak_rss"`
+	Heap         int64    `json:"heap"`
+	Memory       int64    `json:"index_memory"` // of the runs in memory, at the end
+	AtCompaction *latency `json:"at_compaction,omitempty"`
+	AtEnd        *latency `json:"at_end"`
+	Disk         disk     `json:"disk"`
+	Batches      int      `json:"batches"` // used batches, with those of paced phases
 }
 
 // bench is a store during ingest.
@@ -93,7 +93,7 @@ func (b *bench) apply() (took time.Duration, err error) {
 	if before.Sealing {
 		class = 1
 	}
-	if before.Merging {
+	if before.Compacting {
 		class += 2
 	}
 	b.taken[class] = append(b.taken[class], took)
@@ -122,9 +122,9 @@ func (b *bench) run(ctx context.Context) error {
 			slice = 0
 			cpu = now
 		}
-		if !b.phased && i > b.g.Batches*7/10 && b.s.Work().Merging {
+		if !b.phased && i > b.g.Batches*7/10 && b.s.Work().Compacting {
 			paced := cpuTime()
-			b.m.AtMerge, err = b.pace(ctx)
+			b.m.AtCompaction, err = b.pace(ctx)
 			if err != nil {
 				return err
 			}
@@ -169,7 +169,7 @@ func (b *bench) run(ctx context.Context) error {
 // settle waits until no seal and no compaction is in progress.
 func (b *bench) settle() {
 	for quiet := 0; quiet < 5; quiet++ {
-		if w := b.s.Work(); w.Sealing || w.Merging {
+		if w := b.s.Work(); w.Sealing || w.Compacting {
 			quiet = 0
 		}
 		time.Sleep(20 * time.Millisecond)

@@ -11,18 +11,18 @@ import (
 
 // latency is the time of queries and commits during ingest at a pace.
 type latency struct {
-	Took     time.Duration `json:"took_ns"`
-	Big      int64         `json:"big_links"` // links of the big target
-	BigDIDs  int64         `json:"big_dids"`
-	Count    quantiles     `json:"count"`
-	List     quantiles     `json:"list"`
-	BigCount quantiles     `json:"big_count"`
-	BigList  quantiles     `json:"big_list"`
-	BigDID   quantiles     `json:"big_dids_count"`
-	Commit   quantiles     `json:"commit"`       // no compaction
-	Merging  quantiles     `json:"commit_merge"` // during a compaction
-	Late     int           `json:"late"`         // commits that began late
-	Peak     int64         `json:"peak_rss"`
+	Took       time.Duration `json:"took_ns"`
+	Big        int64         `json:"big_links"` // links of the big target
+	BigDIDs    int64         `json:"big_dids"`
+	Count      quantiles     `json:"count"`
+	List       quantiles     `json:"list"`
+	BigCount   quantiles     `json:"big_count"`
+	BigList    quantiles     `json:"big_list"`
+	BigDID     quantiles     `json:"big_dids_count"`
+	Commit     quantiles     `json:"commit"`            // no compaction
+	Compacting quantiles     `json:"commit_compaction"` // during a compaction
+	Late       int           `json:"late"`              // commits that began late
+	Peak       int64         `json:"peak_rss"`
 }
 
 // think is the pause between two queries of the one client.
@@ -46,7 +46,7 @@ func (b *bench) pace(ctx context.Context) (*latency, error) {
 		} else if wait < -every {
 			l.Late++
 		}
-		m := b.s.Work().Merging
+		m := b.s.Work().Compacting
 		took, err := b.apply()
 		if err != nil {
 			return nil, err
@@ -60,7 +60,7 @@ func (b *bench) pace(ctx context.Context) (*latency, error) {
 	cancel()
 	l.Took = time.Since(start)
 	l.Commit = quantilesOf(plain)
-	l.Merging = quantilesOf(merging)
+	l.Compacting = quantilesOf(merging)
 	l.Peak = peakRSS()
 	b.m.PeakRSS = max(b.m.PeakRSS, l.Peak)
 	return l, <-asked

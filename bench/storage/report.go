@@ -29,11 +29,11 @@ func (f *figures) print(w io.Writer) error {
 	t.row("generator", "%.0f events/s, apart", float64(f.Generated.AllBatches*batchEvents)/f.Generated.Took.Seconds())
 	t.row("load of the machine", "%s at the end of ingest", m.Load)
 
-	segments := m.Work.SealedBytes + m.Work.MergedBytes
+	segments := m.Work.SealedBytes + m.Work.CompactedBytes
 	t.head("bytes written")
 	t.row("WAL of weft.db", "%s", per(m.WAL))
-	t.row("segment files", "%s: %d seals %s, %d merges %s", per(segments), m.Work.Seals, per(m.Work.SealedBytes),
-		m.Work.Merges, per(m.Work.MergedBytes))
+	t.row("segment files", "%s: %d seals %s, %d compactions %s", per(segments), m.Work.Seals, per(m.Work.SealedBytes),
+		m.Work.Compactions, per(m.Work.CompactedBytes))
 	t.row("both", "%s", per(m.WAL+segments))
 	t.row("beside them", "%s: checkpoints into weft.db, and files that are gone when a segment is done",
 		per(max(m.Written-m.WAL-segments, 0)))
@@ -66,20 +66,20 @@ func (f *figures) print(w io.Writer) error {
 	a := &m.Applied
 	t.head("ingest")
 	// Without the decoding of events and the paced phase.
-	t.row("with the seals and merges", "%.0f events/s; in Apply %.0f, then %s until the last merge is done",
+	t.row("with the seals and compactions", "%.0f events/s; in Apply %.0f, then %s until the last compaction is done",
 		float64(m.Events-f.pacedEvents())/(a.Took+a.Settle).Seconds(),
 		float64(m.Events-f.pacedEvents())/a.Took.Seconds(), round(a.Settle))
 	t.row("each tenth", "%.0f events/s", a.Slices)
-	t.row("processor time", "%.1f µs/event in each tenth, the seals and merges that fell into it included", a.CPU)
+	t.row("processor time", "%.1f µs/event in each tenth, the seals and compactions that fell into it included", a.CPU)
 	t.row("commit, alone", "%s", &m.Commits.Idle)
 	t.row("commit, beside a seal", "%s", &m.Commits.Seal)
-	t.row("commit, beside a merge", "%s", &m.Commits.Merge)
+	t.row("commit, beside a compaction", "%s", &m.Commits.Merge)
 	t.row("commit, beside both", "%s", &m.Commits.Both)
 
 	for _, l := range []struct {
 		name string
 		l    *latency
-	}{{"when a merge has begun", m.AtMerge}, {"at the end", m.AtEnd}} {
+	}{{"when a compaction has begun", m.AtCompaction}, {"at the end", m.AtEnd}} {
 		if l.l == nil {
 			continue
 		}
@@ -90,7 +90,7 @@ func (f *figures) print(w io.Writer) error {
 		t.row("list of 100, the big target", "%s", &l.l.BigList)
 		t.row("distinct DIDs, the big target", "%s; %d", &l.l.BigDID, l.l.BigDIDs)
 		t.row("commit, nothing merges", "%s; %d late", &l.l.Commit, l.l.Late)
-		t.row("commit, beside a merge", "%s", &l.l.Merging)
+		t.row("commit, beside a compaction", "%s", &l.l.Compacting)
 		t.row("peak RSS", "%s", mb(l.l.Peak))
 	}
 
@@ -106,10 +106,10 @@ func (f *figures) print(w io.Writer) error {
 
 // pacedEvents returns the number of events in the paced phase during ingest.
 func (f *figures) pacedEvents() int64 {
-	if f.Weft.AtMerge == nil {
+	if f.Weft.AtCompaction == nil {
 		return 0
 	}
-	return int64(f.Weft.AtMerge.Commit.N+f.Weft.AtMerge.Merging.N) * batchEvents
+	return int64(f.Weft.AtCompaction.Commit.N+f.Weft.AtCompaction.Compacting.N) * batchEvents
 }
 
 // table writes rows of a name and a text.

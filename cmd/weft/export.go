@@ -262,7 +262,7 @@ type exportProgress struct {
 	shown       bool
 	had         int64 // links of an earlier run
 	calls       int
-	began, told time.Time
+	began, drawn time.Time
 }
 
 // tick updates the line; links is the number exported so far.
@@ -272,10 +272,10 @@ func (p *exportProgress) tick(links int64) error {
 		return nil
 	}
 	now := time.Now()
-	if now.Sub(p.told) < progressEvery {
+	if now.Sub(p.drawn) < progressEvery {
 		return nil
 	}
-	p.told = now
+	p.drawn = now
 	share, err := p.e.Share()
 	if err != nil {
 		return err
@@ -287,7 +287,7 @@ func (p *exportProgress) tick(links int64) error {
 
 // end clears the line.
 func (p *exportProgress) end() {
-	if p.shown && !p.told.IsZero() {
+	if p.shown && !p.drawn.IsZero() {
 		fmt.Fprint(p.w, "\r\x1b[K")
 	}
 }

@@ -46,7 +46,7 @@ func TestStatsGolden(t *testing.T) {
 			Upstreams: []db.UpstreamInfo{{Host: "jetstream.us-east.bsky.network", Kind: "v2", Seq: 123_456_789_012,
 				TimeUS: 1_770_003_723_456_789}},
 			Links: 22_286_000, Records: 17_500_000, Actors: 4_300_000, Inactive: 81_000, Collections: 1_204, Sources: 5_017,
-			Gaps: 2, Resyncs: 1, Jobs: 1, MergeDue: true,
+			Gaps: 2, Resyncs: 1, Jobs: 1, CompactionDue: true,
 		}},
 	} {
 		t.Run(tc.file, func(t *testing.T) {

@@ -57,7 +57,7 @@ func printStats(w io.Writer, in *inspect.Report) {
 
 	fmt.Fprintf(w, "\nPending\n")
 	due := "none due"
-	if in.MergeDue {
+	if in.CompactionDue {
 		due = "due, done by weft serve"
 	}
 	fmt.Fprintf(w, "  %s not in segments; compaction: %s\n", humanize.Count(in.Log.Unsealed, "log row"), due)

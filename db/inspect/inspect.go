@@ -32,16 +32,16 @@ type Report struct {
 	Collections int64
 	Sources     int64
 
-	Gaps     int64 // open
-	Resyncs  int64 // open
-	Jobs     int64 // changes of status under way, as of the newest segment
-	MergeDue bool
+	Gaps          int64 // open
+	Resyncs       int64 // open
+	Jobs          int64 // changes of status under way, as of the newest segment
+	CompactionDue bool
 }
 
 // Segment is one segment.
 type Segment struct {
 	File           string
-	Level          int // how many merges its oldest part went through
+	Level          int // how many compactions its oldest part went through
 	FromSeq, ToSeq uint64
 	Links          int64
 	Bytes          int64
@@ -115,7 +115,7 @@ func (r inspector) run(ctx context.Context) (*Report, error) {
 		in.Links += row.Links
 		in.Records = row.Linking
 	}
-	in.MergeDue = db.CompactionDue(rows)
+	in.CompactionDue = db.CompactionDue(rows)
 	if in.Log.Newest > sealed {
 		in.Log.Unsealed = int64(in.Log.Newest - sealed)
 	}

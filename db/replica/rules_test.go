@@ -234,7 +234,7 @@ func TestSegmentsFirst(t *testing.T) {
 		return st.SegmentsWaiting >= 2 &&
 			st.Failures > 0
 	})
-	eventually(t, "merges go on", func() bool { return p.store.Work().Merges > 0 })
+	eventually(t, "merges go on", func() bool { return p.store.Work().Compactions > 0 })
 	st := p.rep.Status()
 	if st.State != "failing" || st.LagBytes < st.SegmentsWaitingBytes || st.SegmentsWaitingBytes == 0 ||
 		st.LagTransactions == 0 || st.LagSeconds == 0 ||
@@ -344,7 +344,7 @@ func TestCollect(t *testing.T) {
 		if is := fmt.Sprint(w, st.State, p.store.SegmentPaths(), stored()); is != was {
 			was, since = is, time.Now()
 		}
-		return w.Merges > 0 && !w.Merging && !w.Sealing && st.State == "ok" && time.Since(since) > time.Second
+		return w.Compactions > 0 && !w.Compacting && !w.Sealing && st.State == "ok" && time.Since(since) > time.Second
 	})
 	// An earlier data directory has uploaded a segment that this one does not know.
 	must(t, p.rep.clients.Use(config.SegmentSub("1-1-STRAY.weft"), func(client litestream.ReplicaClient) error {

@@ -67,8 +67,8 @@ if (ticker && window.EventSource) {
     return a
   }
   const line = (l) => {
-    const li = element('li', l.thread + (l.removed ? ' gone' : '') + ' fresh', '')
-    const avatar = element('span', 'avatar dye' + l.dye, l.initials)
+    const li = element('li', l.color + (l.removed ? ' gone' : '') + ' fresh', '')
+    const avatar = element('span', 'avatar avatar' + l.avatarColor, l.initials)
     avatar.setAttribute('aria-hidden', 'true')
     const said = element('span', 'said', '')
     said.append(link('who', l.who, l.whoHref), ' ', element('span', 'verb', l.verb), ' ', link('what', l.what, l.whatHref))
