@@ -20,7 +20,8 @@ type Work struct {
 func (s *Store) Work() Work {
 	return Work{
 		Seals: s.seals.files.Load(), SealedBytes: s.seals.bytes.Load(), Sealing: s.seals.busy.Load(),
-		Compactions: s.compactions.files.Load(), CompactedBytes: s.compactions.bytes.Load(), Compacting: s.compactions.busy.Load(),
+		Compactions: s.compactions.files.Load(), CompactedBytes: s.compactions.bytes.Load(),
+		Compacting: s.compactions.busy.Load(),
 	}
 }
 

@@ -13,7 +13,8 @@ import (
 // errClosed ends the writing of a segment when the store closes: Close doesn't wait for a compaction.
 var errClosed = errors.New("the store is closing")
 
-// yielding iterates over the entries of a seal or a compaction until the store is closed, and lets others run meanwhile.
+// yielding iterates over the entries of a seal or a compaction until the store is closed, and lets others run
+// meanwhile.
 type yielding struct {
 	*lsm.CompactionIterator
 	s       *Store

@@ -257,11 +257,11 @@ const progressEvery = 500 * time.Millisecond
 
 // exportProgress is the progress line of an export on a terminal.
 type exportProgress struct {
-	w           io.Writer
-	e           *export.Export
-	shown       bool
-	had         int64 // links of an earlier run
-	calls       int
+	w            io.Writer
+	e            *export.Export
+	shown        bool
+	had          int64 // links of an earlier run
+	calls        int
 	began, drawn time.Time
 }
 

@@ -23,8 +23,9 @@ var (
 )
 
 // run runs tests of a package and returns the first that fails, as fault.test, without waiting for the others; empty:
-// none fails. number selects a fault; 0: none.
-func (t *tester) run(ctx context.Context, overlay string, number int, which, in string) (failed string, err error) {
+// none fails. number selects a fault; 0: none. args are further arguments of the test program.
+func (t *tester) run(ctx context.Context, overlay string, number int, which, in string, args ...string) (failed string,
+	err error) {
 	path, err := t.program(ctx, overlay, in)
 	if err != nil {
 		return "", err
@@ -34,8 +35,8 @@ func (t *tester) run(ctx context.Context, overlay string, number int, which, in 
 	}
 	running, stop := context.WithCancel(ctx)
 	defer stop()
-	cmd := exec.CommandContext(running, path, "-test.v", "-test.failfast", "-test.timeout", timeLimit.String(),
-		"-test.run", which)
+	cmd := exec.CommandContext(running, path, append([]string{"-test.v", "-test.failfast", "-test.timeout",
+		timeLimit.String(), "-test.run", which}, args...)...)
 	cmd.Dir = filepath.Join(t.root, in)
 	cmd.Env = t.environment(overlay, number)
 	// Tests start processes: an end of the tests ends them all.

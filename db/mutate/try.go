@@ -163,6 +163,9 @@ func (t *tester) try(ctx context.Context, overlay string, number int, f fault) (
 	if f.test != "" {
 		in, name := f.splitTest()
 		by, err = t.run(ctx, overlay, number, "^"+name+"$", in)
+		if by == "" && err == nil && in == "./db" { // its default sizes are a sixth, and .ci/run has the full ones
+			by, err = t.run(ctx, overlay, number, "^"+name+"$", in, "-thorough")
+		}
 		if by != "" || err != nil {
 			return by, err
 		}

@@ -69,9 +69,9 @@ func (r *Replicator) cut(ctx context.Context) error {
 	return nil
 }
 
-// syncLocal makes Litestream copy the committed transactions into its next file, and checkpoint the WAL. Litestream opens the database at its
-// first sync. If that sync is interrupted at once, Litestream keeps a database without a file handle, and each later
-// sync fails with os.ErrInvalid. syncLocal then opens the database again.
+// syncLocal makes Litestream copy the committed transactions into its next file, and checkpoint the WAL. Litestream
+// opens the database at its first sync. If that sync is interrupted at once, Litestream keeps a database without a file
+// handle, and each later sync fails with os.ErrInvalid. syncLocal then opens the database again.
 func (r *Replicator) syncLocal(ctx context.Context) error {
 	r.cutBytes.Store(r.index.WALBytes())
 	err := r.local.Sync(ctx)
