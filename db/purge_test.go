@@ -3,6 +3,7 @@ package db
 import (
 	"fmt"
 	"testing"
+
 	"weft.dev/weft/db/apply"
 )
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
 	"weft.dev/weft/ingest/upstream"
 )
 

@@ -1,9 +1,8 @@
 // Command mutate tests the tests of db: it puts one fault after another into the code and expects a test to fail. Each
 // fault names the test that catches it, which runs first and alone, in ./db also in its full size (-thorough). If that
-// test passes, all tests of the fault's
-// package run, and then those of all packages that import it. A fault that no test catches is a hole in the tests. A
-// test that does not catch its fault, a fault whose place has moved and a fault that does not compile end mutate with
-// 1, too.
+// test passes, all tests of the fault's package run, and then those of all packages that import it. A fault that no
+// test catches is a hole in the tests. A test that does not catch its fault, a fault whose place has moved and a fault
+// that does not compile end mutate with 1, too.
 //
 //	go run ./db/mutate            from the root of the module
 //	go run ./db/mutate -only seal the faults in whose file or name that occurs

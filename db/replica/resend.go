@@ -13,6 +13,7 @@ import (
 
 	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
+
 	"weft.dev/weft/db/replica/restore"
 )
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/superfly/ltx"
+
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/logrow"

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
 	"weft.dev/weft/db/replica/restore"
 )
 

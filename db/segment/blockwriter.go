@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/klauspost/compress/zstd"
+
 	"weft.dev/weft/db/lsm"
 )
 

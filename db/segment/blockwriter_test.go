@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+
 	"weft.dev/weft/db/lsm"
 )
 

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
+
 	"weft.dev/weft/db/lsm"
 )
 

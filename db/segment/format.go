@@ -14,6 +14,7 @@ import (
 	"fmt"
 
 	"github.com/cespare/xxhash/v2"
+
 	"weft.dev/weft/db/lsm"
 )
 

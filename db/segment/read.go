@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/cespare/xxhash/v2"
+
 	"weft.dev/weft/db/distinct"
 	"weft.dev/weft/db/lsm"
 )

@@ -8,6 +8,7 @@ import (
 
 	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/cespare/xxhash/v2"
+
 	"weft.dev/weft/db/distinct"
 	"weft.dev/weft/db/lsm"
 )

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/klauspost/compress/zstd"
+
 	"weft.dev/weft/db/distinct"
 )
 

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cespare/xxhash/v2"
+
 	"weft.dev/weft/db/distinct"
 	"weft.dev/weft/db/lsm"
 )

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+
 	"weft.dev/weft/api/budget"
 
 	"github.com/benbjohnson/litestream/s3"
