@@ -277,7 +277,7 @@ func (s *Store) compact(v *index.Snapshot, files []*index.File) (*index.File, er
 	defer s.mu.Unlock()
 	merged.Linking = max(last.Linking-gone, 0) // another seal may have changed it
 	if err := s.enter(merged, files, nil, gone); err != nil {
-		return nil, fmt.Errorf("db: enter segment %s: %w", merged.File, err)
+		return nil, fmt.Errorf("db: enter segment %s: %w: %w", merged.File, errNotEntered, err)
 	}
 	s.forgetRecords(gone)
 	now := s.core.Snapshot().Files.Files // newer ones may have come

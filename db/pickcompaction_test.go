@@ -1,11 +1,13 @@
 package db
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"weft.dev/weft/db/apply"
@@ -69,76 +71,135 @@ func TestLargestSegment(t *testing.T) {
 	}
 }
 
-// TestSmallerCompactions: small segments that come during a large compaction are compacted before it ends.
-func TestSmallerCompactions(t *testing.T) {
-	t.Parallel()
-	var s *Store
-	const events = 100      // a seal; the large compaction has 128 times as many entries by target, and as many by record
+// largeCompaction is a store with a compaction of 64 seals that stands still before its first entry, and of eight more
+// seals that come meanwhile.
+type largeCompaction struct {
+	s    *Store
+	goOn func()        // lets it go on
+	made []string      // by it and by smaller ones, in order: the log rows of each segment
+	done chan struct{} // closed when it has made its segment
+}
+
+const (
+	eventsPerSeal = 100 // the large compaction has 64 times as many entries by target, and as many by record
+	largeSeals    = compactionFanOut * compactionFanOut
+	smallSeals    = compactionFanOut
+)
+
+// holdLargeCompaction opens a store, and holds its first large compaction. enter is called for each change of the
+// manifest after that.
+func holdLargeCompaction(t *testing.T, enter func() error) *largeCompaction {
+	t.Helper()
 	var sealed atomic.Int64 // events
+	var held, ended atomic.Bool
+	began, goOn := make(chan struct{}), make(chan struct{})
+	c := &largeCompaction{goOn: func() { close(goOn) }, done: make(chan struct{})}
+	failpoint := func(name string) error {
+		switch {
+		case name == "enter" && held.Load():
+			return enter()
+		case name == "created" && sealed.Load() == largeSeals*eventsPerSeal && levels(c.s)[1] == compactionFanOut &&
+			held.CompareAndSwap(false, true):
+			close(began)
+			<-goOn
+		}
+		return nil
+	}
+	onSegment := func(path string, merged bool) error {
+		if !merged || !held.Load() || ended.Load() {
+			return nil
+		}
+		var from, to uint64
+		_, err := fmt.Sscanf(filepath.Base(path), "%d-%d-", &from, &to)
+		c.made = append(c.made, fmt.Sprintf("%d-%d", from, to))
+		if from == 1 && !ended.Swap(true) {
+			close(c.done)
+		}
+		return err
+	}
+	var err error
+	c.s, err = Open(Config{Dir: t.TempDir(), SealBytes: 1 << 30, Failpoint: failpoint, OnSegment: onSegment})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.s.Close() })
 	seal := func() {
 		var batch []apply.Event
-		for i := range uint64(events) {
+		for i := range uint64(eventsPerSeal) {
 			seq := uint64(sealed.Load()) + i + 1
 			rev := string(link.AppendTID(nil, seq<<10))
 			batch = append(batch, apply.Event{Seq: seq, TimeUS: int64(seq), Op: OpCreate,
 				DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", Rev: rev, Rkey: rev, Collection: "app.bsky.feed.like",
 				Links: []Link{{Path: "subject.uri", Target: "https://example.com/"}}})
 		}
-		_, err := s.Apply(Batch{Host: "h", Events: batch})
+		_, err := c.s.Apply(Batch{Host: "h", Events: batch})
 		if err != nil {
 			t.Error(err)
 		}
-		sealed.Add(events)
-		sealAll(s)
+		sealed.Add(eventsPerSeal)
+		sealAll(c.s)
 	}
-	const large, small = compactionFanOut * compactionFanOut, compactionFanOut // seals
-	var held, ended atomic.Bool
-	began, goOn := make(chan struct{}), make(chan struct{})
-	var made []string // by compactions, from the large one on; the worker writes it
-	done := make(chan struct{})
-	s, err := Open(Config{Dir: t.TempDir(), SealBytes: 1 << 30, Failpoint: func(name string) error {
-		if name == "created" && sealed.Load() == large*events && levels(s)[1] == compactionFanOut && held.CompareAndSwap(false, true) {
-			close(began)
-			<-goOn
-		}
-		return nil
-	}, OnSegment: func(path string, merged bool) error {
-		if merged && held.Load() && !ended.Load() {
-			var from, to uint64
-			if _, err := fmt.Sscanf(filepath.Base(path), "%d-%d-", &from, &to); err != nil {
-				return err
-			}
-			made = append(made, fmt.Sprintf("%d-%d", from, to))
-			if from == 1 {
-				ended.Store(true)
-				close(done)
-			}
-		}
-		return nil
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = s.Close() }()
-	for range large {
+	for range largeSeals {
 		seal()
 	}
 	<-began
-	for range small {
+	for range smallSeals {
 		seal()
 	}
-	if n := len(s.core.Snapshot().Files.Files); n != compactionFanOut+small {
+	if n := len(c.s.core.Snapshot().Files.Files); n != compactionFanOut+smallSeals {
 		t.Errorf("%d segments while the large compaction begins", n)
 	}
-	close(goOn)
-	<-done
-	want := []string{fmt.Sprintf("%d-%d", large*events+1, (large+small)*events), fmt.Sprintf("1-%d", large*events)}
-	if !slices.Equal(made, want) {
-		t.Errorf("compactions made %q, want %q", made, want)
+	return c
+}
+
+// TestSmallerCompactions: small segments that come during a large compaction are compacted before it ends.
+func TestSmallerCompactions(t *testing.T) {
+	t.Parallel()
+	c := holdLargeCompaction(t, func() error { return nil })
+	c.goOn()
+	<-c.done
+	const all = (largeSeals + smallSeals) * eventsPerSeal
+	const large = largeSeals * eventsPerSeal
+	want := []string{fmt.Sprintf("%d-%d", large+1, all), fmt.Sprintf("1-%d", large)}
+	if !slices.Equal(c.made, want) {
+		t.Errorf("compactions made %q, want %q", c.made, want)
 	}
-	n, err := s.CountLinks(t.Context(), "https://example.com/", Source{Collection: "app.bsky.feed.like", Path: "subject.uri"})
-	if err != nil || n != sealed.Load() {
-		t.Errorf("%d links, want %d: %v", n, sealed.Load(), err)
+	n, err := c.s.CountLinks(t.Context(), "https://example.com/",
+		Source{Collection: "app.bsky.feed.like", Path: "subject.uri"})
+	if err != nil || n != all {
+		t.Errorf("%d links, want %d: %v", n, all, err)
+	}
+}
+
+// TestSmallerCompactionNotEntered: a failed change of the manifest stops writing also where the compaction runs beside a
+// larger one, whose own segment was only not written.
+func TestSmallerCompactionNotEntered(t *testing.T) {
+	t.Parallel()
+	var broken atomic.Bool
+	c := holdLargeCompaction(t, func() error {
+		if broken.Load() {
+			return syscall.ENOSPC // what only an unwritten segment may be tried again after
+		}
+		return nil
+	})
+	broken.Store(true)
+	failed := make(chan struct{})
+	go func() {
+		defer close(failed)
+		c.s.mu.Lock()
+		defer c.s.mu.Unlock()
+		for c.s.Failed() == nil && !c.s.isClosed() {
+			c.s.sealed.Wait()
+		}
+	}()
+	c.goOn()
+	select {
+	case <-failed:
+		if err := c.s.Failed(); !errors.Is(err, errNotEntered) {
+			t.Errorf("writing has stopped with %v", err)
+		}
+	case <-c.done:
+		t.Error("the large compaction went on")
 	}
 }
 

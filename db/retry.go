@@ -25,12 +25,16 @@ const (
 // errNotWritten marks a failure to write a segment. The manifest doesn't name the segment yet, and no read has failed.
 var errNotWritten = errors.New("the segment was not written")
 
+// errNotEntered marks a failure to change the manifest: the content of weft.db is not known then. A larger compaction
+// that waits for this one ends with both errors.
+var errNotEntered = errors.New("the segment was not entered in the manifest")
+
 // persist calls do, which writes segments, and retries it with growing pauses while resources are missing. The store is
 // degraded with the reason meanwhile.
 func (s *Store) persist(what string, do func() error) error {
 	for wait := retryLeast; ; wait = min(2*wait, retryMost) {
 		err := do()
-		if !errors.Is(err, errNotWritten) || !index.IsTransient(err) {
+		if !errors.Is(err, errNotWritten) || errors.Is(err, errNotEntered) || !index.IsTransient(err) {
 			s.troubles.end(what)
 			return err
 		}
