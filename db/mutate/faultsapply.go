@@ -54,7 +54,7 @@ var applyFaults = []fault{
 	},
 	{
 		"what comes again from a gap is applied", "db/apply/applier.go",
-		"if e.Seq >= gap.From && e.Seq <= gap.To {", "if false {",
+		"if e.Seq >= gap.From && e.Seq <= gap.To {", "if e.Seq > gap.To && e.Seq < gap.From {",
 		"db.TestRepeatsOfGap",
 	},
 	{
