@@ -7,6 +7,7 @@
 //	go run ./db/mutate            from the root of the module
 //	go run ./db/mutate -only seal the faults in whose file or name that occurs
 //	go run ./db/mutate -write     writes the tests that caught faults beside them
+//	go run ./db/mutate -build     only builds the code with all faults, as .ci/run does: a fault must compile
 //
 // Building the tests of db takes longer than most of them run. So mutate builds the tests of a package once, with the
 // faults of all Go files in them, and an environment variable selects a fault. A fault in a file of SQL has a build of
@@ -36,10 +37,11 @@ const workers = 2
 func main() {
 	only := flag.String("only", "", "test the faults in whose file or name this occurs")
 	write := flag.Bool("write", false, "write the tests that caught faults into "+strings.Join(faultsFiles, " and "))
+	build := flag.Bool("build", false, "only build the code with all faults in Go files")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *only, *write); err != nil {
+	if err := run(ctx, options{*only, *write, *build}); err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		os.Exit(1)
 	}
@@ -67,7 +69,13 @@ func (r *result) problem() string {
 	return ""
 }
 
-func run(ctx context.Context, only string, write bool) error {
+// options are the flags.
+type options struct {
+	only         string
+	write, build bool
+}
+
+func run(ctx context.Context, o options) error {
 	start := time.Now()
 	picked := []fault{}
 	for _, f := range faults {
@@ -75,7 +83,7 @@ func run(ctx context.Context, only string, write bool) error {
 		if err := f.fits("."); err != nil {
 			return err
 		}
-		if strings.Contains(f.file+" "+f.name, only) {
+		if strings.Contains(f.file+" "+f.name, o.only) {
 			picked = append(picked, f)
 		}
 	}
@@ -87,6 +95,9 @@ func run(ctx context.Context, only string, write bool) error {
 	inGo, overlays, err := t.overlays(picked)
 	if err != nil {
 		return err
+	}
+	if o.build {
+		return t.buildAll(ctx, inGo)
 	}
 	if err := t.withoutFault(ctx, picked, inGo); err != nil {
 		return err
@@ -102,7 +113,7 @@ func run(ctx context.Context, only string, write bool) error {
 			fmt.Printf("%s: %s: %s\n", r.file, r.name, p)
 		}
 	}
-	if write {
+	if o.write {
 		for _, file := range faultsFiles {
 			if err := writeTests(file, results); err != nil {
 				return err

@@ -132,6 +132,17 @@ func (t *tester) build(ctx context.Context, overlay, in, to string) error {
 	return nil
 }
 
+// buildAll builds the packages of db with all faults in their Go files.
+func (t *tester) buildAll(ctx context.Context, overlay string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "./db/...")
+	cmd.Env = t.environment(overlay, 0)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("build with the faults: %w: %s", err, out)
+	}
+	return nil
+}
+
 // environment selects a fault. The overlay is in GOFLAGS, so that tests which build weft build it with the faults.
 func (t *tester) environment(overlay string, number int) []string {
 	return append(os.Environ(), "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay, variable+"="+strconv.Itoa(number))
