@@ -169,16 +169,17 @@ func keptBytes(files []*index.File, h *keep.Horizons) (n int64) {
 }
 
 const (
-	// largestShare divides the budget, or without one the size of all segments: no compaction writes a larger segment.
-	// Without a bound the largest compaction would need as much room as all segments take, so that half of a budget
-	// stayed unused. With an eighth, the segments of the highest level are about sixteen, and the room is 14 % of them.
+	// largestShare divides the budget, or without one the size of all segments: no compaction of several segments makes a
+	// larger one, but for Compact. Without a bound the largest compaction would need as much room as all segments take, so
+	// that half of a budget stayed unused. With an eighth, the segments of the highest level are about sixteen, and the
+	// room is 14 % of them.
 	largestShare = 8
 	// largestLeast is the bound of a smaller index without a budget, in bytes: with compactionSlack, its compactions need
 	// at most 2 GB of free disk.
 	largestLeast = 1_750_000_000
 )
 
-// largestSegment returns the most bytes that a compaction writes that is due by itself.
+// largestSegment returns the most bytes of a segment that a compaction makes of several, unless Compact asks for it.
 func (s *Index) largestSegment(files []*index.File) int64 {
 	if budget := s.room.budget.Load(); budget > 0 {
 		return budget / largestShare
@@ -190,8 +191,8 @@ func (s *Index) largestSegment(files []*index.File) int64 {
 func largestOf(files []*index.File) int64 { return max(largestLeast, fileBytes(files)/largestShare) }
 
 // pickCompaction picks the segments to compact: the oldest of the lowest level that has enough of them, as many as make
-// no segment of more than largest bytes. Levels fall from the oldest segment to the newest: those of one
-// level are adjacent.
+// no segment of more than largest bytes. Levels fall from the oldest segment to the newest: those of one level are
+// adjacent.
 func pickCompaction(files []*index.File, largest int64) []*index.File {
 	for end := len(files); end > 0; {
 		start := end - 1
@@ -299,7 +300,7 @@ const skipLooks = 8192
 
 // smallerCompactions returns what a compaction calls between its entries. It runs the compactions that are due among
 // the segments newer than last and that make a segment of a level below level. So small segments don't accumulate while
-// gigabytes are merged, and queries meet few files. A smaller compaction does the same, so at most one is under way for
+// gigabytes are compacted, and queries meet few files. A smaller compaction does the same, so at most one is under way for
 // each level.
 func (s *Store) smallerCompactions(last *index.File, level int) func() error {
 	skip := 0

@@ -48,7 +48,8 @@ func (s *Store) PruneTick() error {
 func (s *Store) CompactionsDue() bool {
 	v := s.core.Acquire()
 	defer s.core.Release(v)
-	return s.Sealing() || s.compactions.busy.Load() || pickCompaction(v.Files.Files, s.largestSegment(v.Files.Files)) != nil ||
+	return s.Sealing() || s.compactions.busy.Load() ||
+		pickCompaction(v.Files.Files, s.largestSegment(v.Files.Files)) != nil ||
 		pickOut(v.Files.Files, v.Horizons) != nil
 }
 

@@ -171,8 +171,8 @@ func TestSmallerCompactions(t *testing.T) {
 	}
 }
 
-// TestSmallerCompactionNotEntered: a failed change of the manifest stops writing also where the compaction runs beside a
-// larger one, whose own segment was only not written.
+// TestSmallerCompactionNotEntered: a failed change of the manifest stops writing. A larger compaction that waits for it
+// was only not written, and must not make it a fault that is tried again.
 func TestSmallerCompactionNotEntered(t *testing.T) {
 	t.Parallel()
 	var broken atomic.Bool

@@ -27,7 +27,7 @@ type measured struct {
 		CPU    []float64     `json:"cpu_us"`    // µs of processor time per event, in each tenth
 	} `json:"applied"`
 	Commits struct {
-		Idle, Seal, Merge, Both quantiles // by concurrent work
+		Idle, Seal, Compaction, Both quantiles // by concurrent work
 	} `json:"commits"`
 	WAL          int64    `json:"wal_bytes"`
 	Written      int64    `json:"written_bytes"` // by all write calls
@@ -145,7 +145,7 @@ func (b *bench) run(ctx context.Context) error {
 	c := &b.m.Commits
 	c.Idle = quantilesOf(b.taken[0])
 	c.Seal = quantilesOf(b.taken[1])
-	c.Merge = quantilesOf(b.taken[2])
+	c.Compaction = quantilesOf(b.taken[2])
 	c.Both = quantilesOf(b.taken[3])
 	st, err := b.s.Stats(ctx)
 	if err != nil {

@@ -39,7 +39,7 @@ func (b *bench) pace(ctx context.Context) (*latency, error) {
 	asked := make(chan error, 1)
 	go func() { asked <- b.ask(ctx, l) }()
 	every := time.Duration(batchEvents) * time.Second / time.Duration(b.o.Rate)
-	var plain, merging []time.Duration
+	var plain, compacting []time.Duration
 	for due := start; time.Since(start) < b.o.Pace; due = due.Add(every) {
 		if wait := time.Until(due); wait > 0 {
 			time.Sleep(wait)
@@ -52,7 +52,7 @@ func (b *bench) pace(ctx context.Context) (*latency, error) {
 			return nil, err
 		}
 		if m {
-			merging = append(merging, took)
+			compacting = append(compacting, took)
 		} else {
 			plain = append(plain, took)
 		}
@@ -60,7 +60,7 @@ func (b *bench) pace(ctx context.Context) (*latency, error) {
 	cancel()
 	l.Took = time.Since(start)
 	l.Commit = quantilesOf(plain)
-	l.Compacting = quantilesOf(merging)
+	l.Compacting = quantilesOf(compacting)
 	l.Peak = peakRSS()
 	b.m.PeakRSS = max(b.m.PeakRSS, l.Peak)
 	return l, <-asked

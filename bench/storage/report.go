@@ -73,7 +73,7 @@ func (f *figures) print(w io.Writer) error {
 	t.row("processor time", "%.1f µs/event in each tenth, the seals and compactions that fell into it included", a.CPU)
 	t.row("commit, alone", "%s", &m.Commits.Idle)
 	t.row("commit, beside a seal", "%s", &m.Commits.Seal)
-	t.row("commit, beside a compaction", "%s", &m.Commits.Merge)
+	t.row("commit, beside a compaction", "%s", &m.Commits.Compaction)
 	t.row("commit, beside both", "%s", &m.Commits.Both)
 
 	for _, l := range []struct {

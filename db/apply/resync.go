@@ -28,7 +28,7 @@ type resync struct {
 	host   string              // the upstream whose sync it was; empty: unknown, and then any
 	synced uint64              // the sync's number there
 	seen   map[string]struct{} // keys of the records that followed
-	// the records of which another upstream has sent newer events, with the newest revision; nil: none
+	// keys of the records that another upstream has changed since, and their newest revisions; nil: none
 	superseded map[string]uint64
 	lastUS     int64  // time of the newest record that followed
 	since      uint64 // log row of the sync

@@ -41,7 +41,8 @@ func TestInspect(t *testing.T) {
 		b.Bytes < 20*b.Blocks || b.Raw < 19*b.Blocks || b.Raw > 22*b.Blocks {
 		t.Errorf("bodies: %+v", b)
 	}
-	if in.Gaps != 0 || in.Resyncs != 0 || in.Jobs != 0 || in.CompactionDue || len(in.Upstreams) != 1 || in.File.Bytes == 0 {
+	if in.Gaps != 0 || in.Resyncs != 0 || in.Jobs != 0 || in.CompactionDue || len(in.Upstreams) != 1 ||
+		in.File.Bytes == 0 {
 		t.Errorf("pending: %+v", in)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "weft.db-wal")); !errors.Is(err, os.ErrNotExist) {

@@ -75,7 +75,7 @@ type Replicator struct {
 	begun  chan struct{} // closed by the first LTX file: compaction has input
 	began  sync.Once
 
-	cutNow   chan struct{} // the WAL has grown by earlyCutPages since the last cut
+	cutNow   chan struct{} // watchWAL asks for a cut
 	cutBytes atomic.Int64  // index.WALBytes at the last cut
 
 	stopped chan struct{} // OnSegment no longer waits
