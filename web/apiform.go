@@ -176,8 +176,9 @@ func (q *question) all(name string) (values []string) {
 const exampleRows = 500
 
 // examples returns values for a method's parameters that have an answer in this index. They come from the newest rows
-// of the log: the newest link from the most frequent source or, for a method that reads other links of a record, the
-// newest record with two links. An empty log gives none.
+// of the log: from the most frequent source or, for a method that reads other links of a record, from records with two
+// links. Of these, the newest link of the target with the most new links is the example: one of many links can be
+// removed, and its list is not empty. An empty log gives none.
 func (s *Server) examples(ctx context.Context, def *lexicons.Def) map[string]string {
 	newest := s.Store.Seq()
 	entries, _, err := s.Store.Log(ctx, newest-min(newest, exampleRows), exampleRows)
@@ -196,6 +197,7 @@ func (s *Server) examples(ctx context.Context, def *lexicons.Def) map[string]str
 			}
 		}
 	}
+	links := map[string]int{} // by target
 	example := map[string]string{}
 	for _, e := range entries {
 		if len(e.Added) == 0 {
@@ -205,6 +207,10 @@ func (s *Server) examples(ctx context.Context, def *lexicons.Def) map[string]str
 		other := e.Added[len(e.Added)-1]
 		if def.Param("pathToOther") != nil && l.Path == other.Path || def.Param("pathToOther") == nil &&
 			e.Collection+":"+l.Path != most {
+			continue
+		}
+		links[l.Target]++
+		if links[l.Target] < links[example["target"]] {
 			continue
 		}
 		example = map[string]string{

@@ -8,10 +8,12 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"weft.dev/weft/api"
+	"weft.dev/weft/api/lexicons"
 	"weft.dev/weft/api/routes"
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/apply"
@@ -39,6 +41,7 @@ func serving(t *testing.T, handler http.Handler) *Server {
 	for range 3 {
 		add("app.bsky.feed.like", db.Link{Path: "subject.uri", Target: "at://did:plc:alice/app.bsky.feed.post/3kpost"})
 	}
+	add("app.bsky.feed.like", db.Link{Path: "subject.uri", Target: "at://did:plc:alice/app.bsky.feed.post/3klone"})
 	add("app.bsky.graph.listitem", db.Link{Path: "list", Target: "at://did:plc:alice/app.bsky.graph.list/3klist"},
 		db.Link{Path: "subject", Target: "did:plc:bob"})
 	add("a.b.hostile", db.Link{Path: "x<script>alert(1)</script>",
@@ -167,6 +170,18 @@ func TestTry(t *testing.T) {
 				t.Errorf("%s?%s answers nothing: %s", def.Path, form, answer)
 			}
 		})
+	}
+}
+
+// TestExample: of the new targets, the one with the most links is the example, so that it keeps links when a record of
+// them is deleted.
+func TestExample(t *testing.T) {
+	t.Parallel()
+	s := serving(t, nil)
+	i := slices.IndexFunc(definitions.Defs, func(d *lexicons.Def) bool { return d.Path == routes.WeftGetBacklinks.Path })
+	subject, _ := s.questionOf(t.Context(), definitions.Defs[i], url.Values{}).get("subject")
+	if want := "at://did:plc:alice/app.bsky.feed.post/3kpost"; subject != want {
+		t.Errorf("the example asks for %s, not for %s", subject, want)
 	}
 }
 
