@@ -300,8 +300,8 @@ const skipLooks = 8192
 
 // smallerCompactions returns what a compaction calls between its entries. It runs the compactions that are due among
 // the segments newer than last and that make a segment of a level below level. So small segments don't accumulate while
-// gigabytes are compacted, and queries meet few files. A smaller compaction does the same, so at most one is under way for
-// each level.
+// gigabytes are compacted, and queries meet few files. A smaller compaction does the same, so at most one is under way
+// for each level.
 func (s *Store) smallerCompactions(last *index.File, level int) func() error {
 	skip := 0
 	return func() error {

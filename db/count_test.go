@@ -108,3 +108,23 @@ func BenchmarkCounts(b *testing.B) {
 	b.ReportMetric(float64(times[len(times)/2].Microseconds()), "p50-µs")
 	b.ReportMetric(float64(times[len(times)*99/100].Microseconds()), "p99-µs")
 }
+
+// BenchmarkAccountSources counts the links to each of 100 accounts by source: to 200 posts with 0 to 49 likes each, half
+// of them with a repost.
+//
+//	go test ./db -run '^$' -bench '^BenchmarkAccountSources$' -count 6
+func BenchmarkAccountSources(b *testing.B) {
+	s, err := db.Open(db.Config{Dir: b.TempDir(), SealBytes: 4 << 20})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	feed(b, s, 20_000)
+	for n := 0; b.Loop(); n++ {
+		did := fmt.Sprintf("did:plc:author%02d", n%100)
+		page, err := s.AccountSources(b.Context(), db.SourcesQuery{Of: did, Limit: 100})
+		if err != nil || len(page.Items) == 0 && n%50 != 0 { // the posts of two accounts have no likes
+			b.Fatal(page, err)
+		}
+	}
+}

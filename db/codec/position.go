@@ -2,6 +2,7 @@ package codec
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 
 	"weft.dev/weft/link"
@@ -101,6 +102,15 @@ func TIDRank(rkey []byte) (uint64, bool) {
 		return 0, false
 	}
 	return uint64(link.TIDTimeUS(binary.BigEndian.Uint64(rkey[1:]))), true
+}
+
+// ListLen returns the length of the prefix of a key by target that names its list: the target and the source.
+func ListLen(key []byte) (int, error) {
+	_, rest, err := DecodeID(key[TargetLen(key):])
+	if err != nil {
+		return 0, fmt.Errorf("db: link key %x: %w", key, err)
+	}
+	return len(key) - len(rest), nil
 }
 
 // ListMember returns the length of the prefix of a key by target that names its list, and the account of the link. ok

@@ -321,7 +321,7 @@ func (v *Snapshot) sumOf(ctx context.Context, prefix []byte) (int64, error) {
 	lists := &sourceSums{ctx: ctx, horizons: v.Horizons}
 	for i, r := range v.Targets.Runs {
 		if v.oldestIn(i) < v.Horizons.Newest() {
-			if err := lists.addLists(r, prefix); err != nil {
+			if err := lists.addLists(r, v.oldestIn(i), prefix); err != nil {
 				return 0, err
 			}
 			continue
@@ -365,8 +365,8 @@ func (s *Queries) AccountSources(ctx context.Context, q SourcesQuery) (Page[Acco
 		sums.by = map[uint64]int64{}
 		sums.to = math.MaxUint64
 		sums.total = 0
-		for _, r := range v.Targets.Runs {
-			if err := sums.addLists(r, prefix); err != nil {
+		for i, r := range v.Targets.Runs {
+			if err := sums.addLists(r, v.oldestIn(i), prefix); err != nil {
 				return page, err
 			}
 		}
@@ -421,62 +421,23 @@ func (s *sourceSums) add(source uint64, n int64) {
 	s.to = ids[s.most/2]
 }
 
-// addLists adds up what a run's entries in a range of targets weigh, without those that are out.
-func (s *sourceSums) addLists(r lsm.Run, prefix []byte) error {
-	end := lsm.PrefixEnd(prefix)
-	for from := prefix; from != nil; {
-		w, err := r.Iterate(from, end, false)
-		if err != nil || w == nil {
-			return err
+// addLists adds up the links of a run in a range of targets, list by list, without those that are out. oldest is the
+// oldest rank in the run; 0: unknown.
+func (s *sourceSums) addLists(r lsm.Run, oldest uint64, prefix []byte) error {
+	return r.PrefixSums(prefix, lsm.PrefixEnd(prefix), codec.ListLen, func(list []byte, sum int64) error {
+		s.steps++
+		if s.steps%256 == 0 && s.ctx.Err() != nil {
+			return s.ctx.Err()
 		}
-		from = nil
-		var list []byte
-		var source, horizon uint64
-		inList := 0
-		for more := true; more; {
-			s.steps++
-			if s.steps%4096 == 0 && s.ctx.Err() != nil {
-				return s.ctx.Err()
-			}
-			key := w.Key()
-			if list == nil || !bytes.HasPrefix(key, list) {
-				id, rest, err := codec.DecodeID(key[codec.TargetLen(key):])
-				if err != nil {
-					return fmt.Errorf("db: link key %x: %w", key, err)
-				}
-				source = id
-				horizon = s.horizons.Of(source)
-				list = key[:len(key)-len(rest)]
-				inList = 0
-			}
-			inList++
-			if horizon > 0 && isOut(horizon, key[len(list):]) {
-				if inList > patience {
-					from = lsm.PrefixEnd(list)
-					break
-				}
-				more, err = w.Next()
-				if err != nil {
-					return err
-				}
-				continue
-			}
-			if inList > patience {
-				// A long one: the sums say what the rest of it weighs.
-				from = lsm.PrefixEnd(list)
-				n, err := r.Sum(key, horizonKey(list, horizon))
-				if err != nil {
-					return err
-				}
-				s.add(source, n)
-				break
-			}
-			s.add(source, int64(ByTarget.DeltaOf(w.Value())))
-			more, err = w.Next()
+		source := sourceOf(list)
+		if horizon := s.horizons.Of(source); oldest < horizon {
+			within, err := r.Sum(list, horizonKey(list, horizon))
 			if err != nil {
 				return err
 			}
+			sum = within
 		}
-	}
-	return nil
+		s.add(source, sum)
+		return nil
+	})
 }

@@ -82,6 +82,18 @@ func (b *Block) Range(from, to []byte) (lo, hi int) {
 	return lo, hi
 }
 
+// prefixEnd returns the index of the first entry of [lo, hi) whose key does not begin with prefix; hi if all do. Entry
+// lo does. It looks ahead in steps that double, since most prefixes have few entries.
+func (b *Block) prefixEnd(lo, hi int, prefix []byte) int {
+	step := 1
+	for lo+step < hi && bytes.HasPrefix(b.Key(lo+step), prefix) {
+		lo += step
+		step *= 2
+	}
+	n := min(step, hi-lo) // entry lo+n is the first that is known not to
+	return lo + 1 + sort.Search(n-1, func(i int) bool { return !bytes.HasPrefix(b.Key(lo+1+i), prefix) })
+}
+
 // BlockIterator iterates over a block.
 type BlockIterator struct {
 	block *Block

@@ -57,6 +57,26 @@ func (r *MemRun) sum(lo, hi int) int64 {
 	return int64(r.sums[hi-1]) - int64(r.sums[lo-1])
 }
 
+// PrefixSums implements Run.
+func (r *MemRun) PrefixSums(from, to []byte, prefixLen func(key []byte) (int, error),
+	add func(prefix []byte, sum int64) error) error {
+	lo, hi := r.block.Range(from, to)
+	for lo < hi {
+		key := r.block.Key(lo)
+		n, err := prefixLen(key)
+		if err != nil {
+			return err
+		}
+		end := r.block.prefixEnd(lo, hi, key[:n])
+		err = add(key[:n], r.sum(lo, end))
+		if err != nil {
+			return err
+		}
+		lo = end
+	}
+	return nil
+}
+
 // Iterate implements Run.
 func (r *MemRun) Iterate(from, to []byte, reverse bool) (Iterator, error) {
 	if it := NewBlockIterator(&r.block, from, to, reverse); it != nil {

@@ -221,6 +221,21 @@ var indexFaults = []fault{
 		"db/segment.TestFilterInMemory",
 	},
 	{
+		"the sum of a prefix ends with its block", "db/segment/prefixsums.go",
+		"if it.i == c.n && !last {", "if it.i == c.n && last {",
+		"db/segment.TestTreeEqualsMap",
+	},
+	{
+		"the sum of a prefix in memory ends where it looked ahead", "db/lsm/block.go",
+		"return lo + 1 + sort.Search(", "return lo + 1 + 0*sort.Search(",
+		"db/segment.TestTreeEqualsMap",
+	},
+	{
+		"an account's count by source has what is out", "db/index/accountquery.go",
+		"if horizon := s.horizons.Of(source); oldest < horizon {", "if horizon := s.horizons.Of(source); oldest > horizon {",
+		"db.TestKeepEqualsModel",
+	},
+	{
 		"the minutes of a segment deny what it holds", "db/segment/run.go",
 		"ok && !r.minutes.Contains(m) {", "ok && r.minutes.Contains(m) {",
 		"db/segment.TestTreeEqualsMap",

@@ -89,6 +89,12 @@ func (c content) read(tb testing.TB, s *Segment) (errs []error) {
 				note(err, n == len(c[id]), "number of entries: %d", n)
 			}
 		}
+		whole := int64(0)
+		err := r.PrefixSums(nil, nil, func([]byte) (int, error) { return 3, nil }, func(_ []byte, n int64) error {
+			whole += n
+			return nil
+		})
+		note(err, whole == r.Total(), "sum of all prefixes: %d", whole)
 		for g := range 5 {
 			prefix := fmt.Sprintf("g%d/", g)
 			sum := int64(0)

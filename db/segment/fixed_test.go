@@ -204,6 +204,7 @@ func compareRuns(t *testing.T, r *rand.Rand, got *Run, want *lsm.MemRun, odd int
 			if sum != wantSum || err != nil {
 				t.Fatalf("the sum of %q is %d, %v; want %d", bounds, sum, err, wantSum)
 			}
+			comparePrefixSums(t, got, namesKind.Keyspace, bounds[0], bounds[1], 1)
 		}
 	}
 }

@@ -246,6 +246,46 @@ func (h *history) compareSums(r lsm.Run, keyspace *lsm.Keyspace, from, to []byte
 	if got, sumErr := r.Sum(from, to); got != want || err != nil || sumErr != nil {
 		h.t.Fatalf("the sum of %s to %s is %d (%v, %v), want %d", from, to, got, err, sumErr, want)
 	}
+	// Prefixes of many, some and one entry: groups, tens of members, keys.
+	for _, n := range []int{3, 4, 100} {
+		for _, bounds := range [][2][]byte{{from, to}, {from, nil}, {nil, to}, {nil, nil}} {
+			comparePrefixSums(h.t, r, keyspace, bounds[0], bounds[1], n)
+		}
+	}
+}
+
+// comparePrefixSums compares the sums of the prefixes of at most n bytes in a range with an iteration over it. No key of
+// fewer bytes may be the prefix of another.
+func comparePrefixSums(t *testing.T, r lsm.Run, keyspace *lsm.Keyspace, from, to []byte, n int) {
+	t.Helper()
+	var got, want []string // prefix and sum
+	last, sum := "", 0
+	w, err := r.Iterate(from, to, false)
+	for more := w != nil && err == nil; more; more, err = w.Next() {
+		prefix := string(w.Key()[:min(n, len(w.Key()))])
+		if prefix != last && last != "" {
+			want = append(want, fmt.Sprintf("%q %d", last, sum))
+			sum = 0
+		}
+		last = prefix
+		sum += keyspace.DeltaOf(w.Value())
+	}
+	if last != "" {
+		want = append(want, fmt.Sprintf("%q %d", last, sum))
+	}
+	prefixLen := func(key []byte) (int, error) { return min(n, len(key)), nil }
+	sumsErr := r.PrefixSums(from, to, prefixLen, func(prefix []byte, sum int64) error {
+		got = append(got, fmt.Sprintf("%q %d", prefix, sum))
+		return nil
+	})
+	if err != nil || sumsErr != nil || len(got) != len(want) {
+		t.Fatalf("%q to %q has %d prefixes of %d bytes (%v, %v), want %d", from, to, len(got), n, sumsErr, err, len(want))
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Fatalf("the sum of prefix %d of %q to %q is %s, want %s", i, from, to, got[i], want[i])
+		}
+	}
 }
 
 // compareList counts a list's members by sums, sets and iteration.

@@ -61,19 +61,23 @@ func (r *Run) dataBlock(id int64) (*columns, error) {
 	if v, ok := r.segment.cache.get(key); ok {
 		return v.(*columns), nil
 	}
-	var c *columns
-	err := r.readRow(tableBlocks, id, func(data []byte) (err error) {
+	c, err := r.readColumns(id)
+	if err == nil {
+		r.segment.cache.put(key, c, c.memory())
+	}
+	return c, err
+}
+
+// readColumns reads a data block from the file, without the cache.
+func (r *Run) readColumns(id int64) (c *columns, err error) {
+	err = r.readRow(tableBlocks, id, func(data []byte) (err error) {
 		c, err = r.decodeColumns(data)
 		if err == nil && c.n == 0 {
 			err = errEmpty
 		}
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	r.segment.cache.put(key, c, c.memory())
-	return c, nil
+	return c, err
 }
 
 // readBlock reads a data or index block from the file, without the cache.
