@@ -104,13 +104,14 @@ func TIDRank(rkey []byte) (uint64, bool) {
 	return uint64(link.TIDTimeUS(binary.BigEndian.Uint64(rkey[1:]))), true
 }
 
-// ListLen returns the length of the prefix of a key by target that names its list: the target and the source.
-func ListLen(key []byte) (int, error) {
-	_, rest, err := DecodeID(key[TargetLen(key):])
+// ListOf returns the length of the prefix of a key by target that names its list, which is the target and the source,
+// and the source.
+func ListOf(key []byte) (prefix int, source uint64, err error) {
+	source, rest, err := DecodeID(key[TargetLen(key):])
 	if err != nil {
-		return 0, fmt.Errorf("db: link key %x: %w", key, err)
+		return 0, 0, fmt.Errorf("db: link key %x: %w", key, err)
 	}
-	return len(key) - len(rest), nil
+	return len(key) - len(rest), source, nil
 }
 
 // ListMember returns the length of the prefix of a key by target that names its list, and the account of the link. ok

@@ -424,12 +424,16 @@ func (s *sourceSums) add(source uint64, n int64) {
 // addLists adds up the links of a run in a range of targets, list by list, without those that are out. oldest is the
 // oldest rank in the run; 0: unknown.
 func (s *sourceSums) addLists(r lsm.Run, oldest uint64, prefix []byte) error {
-	return r.PrefixSums(prefix, lsm.PrefixEnd(prefix), codec.ListLen, func(list []byte, sum int64) error {
+	var source uint64 // of the list at hand
+	listLen := func(key []byte) (n int, err error) {
+		n, source, err = codec.ListOf(key)
+		return n, err
+	}
+	return r.PrefixSums(prefix, lsm.PrefixEnd(prefix), listLen, func(list []byte, sum int64) error {
 		s.steps++
 		if s.steps%256 == 0 && s.ctx.Err() != nil {
 			return s.ctx.Err()
 		}
-		source := sourceOf(list)
 		if horizon := s.horizons.Of(source); oldest < horizon {
 			within, err := r.Sum(list, horizonKey(list, horizon))
 			if err != nil {

@@ -51,12 +51,15 @@ func (p *prefixHashes) add(prefix []byte) {
 }
 
 // PrefixEnd returns the first key above all keys that begin with prefix; nil when there is none.
-func PrefixEnd(prefix []byte) []byte {
+func PrefixEnd(prefix []byte) []byte { return AppendPrefixEnd(nil, prefix) }
+
+// AppendPrefixEnd appends PrefixEnd of a prefix to dst; nil when there is none.
+func AppendPrefixEnd(dst, prefix []byte) []byte {
 	for i := len(prefix) - 1; i >= 0; i-- {
 		if prefix[i] != 0xff {
-			end := append([]byte(nil), prefix[:i+1]...)
-			end[i]++
-			return end
+			dst = append(dst, prefix[:i+1]...)
+			dst[len(dst)-1]++
+			return dst
 		}
 	}
 	return nil

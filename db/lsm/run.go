@@ -32,9 +32,9 @@ type Run interface {
 	// Sum returns the sum of the deltas of the entries with from <= key < to. Nil bounds are open.
 	Sum(from, to []byte) (int64, error)
 	// PrefixSums calls add with each prefix of the keys with from <= key < to, in their order, and with the sum of the
-	// deltas of its entries in the range. prefixLen returns the length of a key's prefix; all keys that begin with a
-	// prefix must have it. Nil bounds are open. The first error of a call ends it. add must not keep the prefix. A prefix
-	// costs a search, however many entries it has.
+	// deltas of its entries in the range. Before each, it calls prefixLen, which returns the length of a key's prefix; all
+	// keys that begin with a prefix must have it. Nil bounds are open. The first error of a call ends it. add must not
+	// keep the prefix. A prefix costs a search, however many entries it has.
 	PrefixSums(from, to []byte, prefixLen func(key []byte) (int, error), add func(prefix []byte, sum int64) error) error
 	// Iterate returns an iterator at the first entry with from <= key < to, in key order or in reverse; nil when there
 	// is none. Nil bounds are open.

@@ -201,17 +201,21 @@ func (it *columnIterator) Key() []byte { return it.key }
 func (it *columnIterator) Value() []byte { return it.value }
 
 // totals returns the totals of the next n entries. The iterator stays where it is.
-func (it *columnIterator) totals(n int) totals {
-	keyspace := it.c.keyspace
-	if keyspace.Delta == nil {
+func (it *columnIterator) totals(n int) totals { return it.c.totalsFrom(it.lens, it.values, n) }
+
+// totalsFrom returns the totals of n entries, the first of which begins at two offsets in the columns of lengths and of
+// values.
+func (c *columns) totalsFrom(lenAt, valueAt, n int) totals {
+	delta := c.keyspace.Delta
+	if delta == nil {
 		return totals{int64(n), int64(n)}
 	}
 	var sum int64
-	lens := it.c.lens[it.lens:]
-	values := it.c.values[it.values:]
+	lens := c.lens[lenAt:]
+	values := c.values[valueAt:]
 	for range n {
 		v, k := uvarint(lens)
-		sum += int64(keyspace.Delta(values[:v]))
+		sum += int64(delta(values[:v]))
 		lens = lens[k:]
 		values = values[v:]
 	}

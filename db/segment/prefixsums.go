@@ -49,7 +49,8 @@ type prefixSums struct {
 	to        []byte
 	prefixLen func(key []byte) (int, error)
 	add       func(prefix []byte, sum int64) error
-	done      bool // no prefix is left
+	end       []byte // of the prefix at hand
+	done      bool   // no prefix is left
 }
 
 func (s *prefixSums) lastBlock() int64 { return s.run.head.First + s.run.head.Blocks - 1 }
@@ -71,7 +72,8 @@ func (s *prefixSums) sumBlock(c *columns, from []byte, last bool) (next []byte, 
 		if err != nil {
 			return nil, err
 		}
-		end := lsm.PrefixEnd(key[:n])
+		s.end = lsm.AppendPrefixEnd(s.end[:0], key[:n])
+		end := s.end
 		if end == nil || s.to != nil && bytes.Compare(s.to, end) < 0 {
 			end = s.to
 		}
@@ -94,11 +96,11 @@ func (s *prefixSums) sumBlock(c *columns, from []byte, last bool) (next []byte, 
 // entry; nil is above all keys. It returns the sum of the deltas from the current entry on.
 func (it *columnIterator) sumTo(to []byte) int64 {
 	sum := int64(it.c.keyspace.DeltaOf(it.value))
-	begin := *it
+	i, lens, values := it.i, it.lens, it.values
 	if to == nil {
 		it.i = it.c.n
 	} else {
 		it.advance(to, common(it.key, to))
 	}
-	return sum + begin.totals(it.i-begin.i).sum
+	return sum + it.c.totalsFrom(lens, values, it.i-i).sum
 }
