@@ -46,3 +46,33 @@ func BenchmarkApply(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkLog reads a log of 200,000 simulated events with its names, a thousand rows at a time, as a replay does:
+//
+//	go test ./db -run '^$' -bench '^BenchmarkLog$' -count 6
+func BenchmarkLog(b *testing.B) {
+	const size = 1000
+	events, err := truth.Events(sim.NetworkConfig{Accounts: 50_000}, 200_000)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, err := db.Open(db.Config{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	for i := 0; i < len(events); i += size {
+		if _, err := s.Apply(db.Batch{Host: "bench", Events: events[i : i+size]}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		for after := uint64(0); after < s.Seq(); {
+			_, after, err = s.Log(b.Context(), after, size)
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/float64(s.Seq()), "µs/row")
+}

@@ -79,12 +79,13 @@ func (c *Core) readDIDs(ctx context.Context, ids []uint64, out map[uint64]string
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
-		var id uint64
+		var stored int64 // database/sql converts it to an unsigned number by way of text
 		var did string
-		err := rows.Scan(&id, &did)
+		err := rows.Scan(&stored, &did)
 		if err != nil {
 			return err
 		}
+		id := uint64(stored)
 		out[id] = did
 		c.didCache.put(id, did)
 	}
