@@ -32,6 +32,7 @@ func (r *Run) Iterate(from, to []byte, reverse bool) (lsm.Iterator, error) {
 		}
 		it.id = h.id
 	}
+	it.ahead = r.readahead(it.id, it.step, it.visited > 0)
 	if ok, err := it.nextBlock(); !ok || err != nil {
 		return nil, err
 	}
@@ -48,6 +49,7 @@ type runIterator struct {
 	step         int64 // 1 or -1
 	visited      int   // blocks
 	last         bool  // the current block reaches the end of the range
+	ahead        readahead
 }
 
 // Next implements lsm.Iterator.
@@ -79,9 +81,18 @@ func (it *runIterator) nextBlock() (bool, error) {
 	return false, nil
 }
 
+// dataBlock returns the next block, through the cache.
+func (it *runIterator) dataBlock() (*columns, error) {
+	if c, ok := it.run.cachedBlock(it.id); ok {
+		return c, nil
+	}
+	it.ahead.next(it.id)
+	return it.run.loadBlock(it.id)
+}
+
 // openColumns opens the next block without decoding entries ahead of the iteration.
 func (it *runIterator) openColumns() (bool, error) {
-	c, err := it.run.dataBlock(it.id)
+	c, err := it.dataBlock()
 	if err != nil {
 		return false, err
 	}
@@ -94,6 +105,7 @@ func (it *runIterator) openColumns() (bool, error) {
 
 // openBlock opens the next block with all its entries decoded.
 func (it *runIterator) openBlock() (bool, error) {
+	it.ahead.next(it.id)
 	block, err := it.run.readBlock(tableBlocks, it.id)
 	if err != nil {
 		return false, err
@@ -111,7 +123,7 @@ func (it *runIterator) openBlock() (bool, error) {
 // openRange opens the next block of a reverse iteration with its entries of the range decoded: a short list is a small
 // part of its block.
 func (it *runIterator) openRange() (bool, error) {
-	c, err := it.run.dataBlock(it.id)
+	c, err := it.dataBlock()
 	if err != nil {
 		return false, err
 	}

@@ -19,12 +19,9 @@ func (r *Run) PrefixSums(from, to []byte, prefixLen func(key []byte) (int, error
 		return err
 	}
 	id := h.id
+	s.ahead = r.readahead(id, 1, false)
 	for visited := 1; ; visited++ {
-		read := r.dataBlock
-		if visited > longScan {
-			read = r.readColumns
-		}
-		c, err := read(id)
+		c, err := s.block(id, visited)
 		if err != nil {
 			return err
 		}
@@ -51,9 +48,23 @@ type prefixSums struct {
 	add       func(prefix []byte, sum int64) error
 	end       []byte // of the prefix at hand
 	done      bool   // no prefix is left
+	ahead     readahead
 }
 
 func (s *prefixSums) lastBlock() int64 { return s.run.head.First + s.run.head.Blocks - 1 }
+
+// block returns a data block. visited is the number of blocks so far with this one.
+func (s *prefixSums) block(id int64, visited int) (*columns, error) {
+	read := s.run.readColumns
+	if visited <= longScan {
+		if c, ok := s.run.cachedBlock(id); ok {
+			return c, nil
+		}
+		read = s.run.loadBlock
+	}
+	s.ahead.next(id)
+	return read(id)
+}
 
 // sumBlock adds the prefixes in a block from a key on. A prefix that reaches the end of a block can go on in further
 // ones: then it returns the key from which to continue; nil means the next block's first.

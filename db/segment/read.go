@@ -57,13 +57,26 @@ func (r *Run) indexBlock(id int64) (*lsm.Block, error) {
 
 // dataBlock returns a data block, through the cache.
 func (r *Run) dataBlock(id int64) (*columns, error) {
-	key := newCacheKey(r.segment.id, tableBlocks, id)
-	if v, ok := r.segment.cache.get(key); ok {
-		return v.(*columns), nil
+	if c, ok := r.cachedBlock(id); ok {
+		return c, nil
 	}
+	return r.loadBlock(id)
+}
+
+// cachedBlock returns a data block from the cache.
+func (r *Run) cachedBlock(id int64) (*columns, bool) {
+	v, ok := r.segment.cache.get(newCacheKey(r.segment.id, tableBlocks, id))
+	if !ok {
+		return nil, false
+	}
+	return v.(*columns), true
+}
+
+// loadBlock reads a data block from the file into the cache.
+func (r *Run) loadBlock(id int64) (*columns, error) {
 	c, err := r.readColumns(id)
 	if err == nil {
-		r.segment.cache.put(key, c, c.memory())
+		r.segment.cache.put(newCacheKey(r.segment.id, tableBlocks, id), c, c.memory())
 	}
 	return c, err
 }

@@ -23,6 +23,8 @@ type sqliteFile struct {
 	usable   int    // bytes of each page
 	pages    uint32 // in the file
 	format   uint32
+
+	soon func(file *os.File, from, length int64) // adviseSoon
 }
 
 // errNotSegment is the error of Open for a file that is not a segment.
@@ -37,7 +39,8 @@ func openFile(path string) (f *sqliteFile, err error) {
 	if err != nil {
 		return nil, err
 	}
-	f = &sqliteFile{file: file}
+	adviseRandom(file)
+	f = &sqliteFile{file: file, soon: adviseSoon}
 	if err := f.readHeader(); err != nil {
 		_ = file.Close()
 		return nil, err

@@ -1,0 +1,86 @@
+package segment
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// BenchmarkCold reports the bytes that a look-up by record reads from the disk when neither the block cache nor the page
+// cache has anything of the file, and those of an iteration over the whole run for each byte of the file. The disk's own
+// cache doesn't matter: it counts bytes, not time.
+//
+//	go test ./db/segment -run '^$' -bench Cold -benchtime 1x
+func BenchmarkCold(b *testing.B) {
+	const links, finds = 1_000_000, 500
+	path := filepath.Join(b.TempDir(), "1")
+	sm := sampleOf(b, links, false)
+	info, err := Write(path, nil, sm.inputs(), Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, err := Open(path, sampleKinds, NewCache(1<<20))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	all := sm.inputs()[1].Entries.(*entries)
+	for b.Loop() {
+		dropPages(b, path)
+		before := readBytes(b)
+		for i := range finds {
+			if i%10 == 0 {
+				dropPages(b, path)
+			}
+			if _, ok, err := s.runs[2].Find(all.some(i * 2000 / finds)); !ok || err != nil {
+				b.Fatal(ok, err)
+			}
+		}
+		b.ReportMetric(float64(readBytes(b)-before)/finds, "B/find")
+		dropPages(b, path)
+		before = readBytes(b)
+		w, err := s.runs[1].Iterate(nil, nil, false)
+		for more := true; more && err == nil; more, err = w.Next() {
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(readBytes(b)-before)/float64(info.Bytes), "of-the-file/scan")
+	}
+}
+
+// dropPages removes a file from the page cache.
+func dropPages(b *testing.B, path string) {
+	b.Helper()
+	f, err := os.Open(path)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+	}
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// readBytes returns how many bytes this process has read from disks.
+func readBytes(b *testing.B) (n int64) {
+	b.Helper()
+	text, err := os.ReadFile("/proc/self/io")
+	if err != nil {
+		b.Skip(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "\nread_bytes: ")
+	if _, err := fmt.Sscan(rest, &n); err != nil {
+		b.Fatal(err)
+	}
+	return n
+}

@@ -1,0 +1,102 @@
+package segment
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestReadahead checks what an iteration asks the kernel for: nothing for a look-up or a short list, and for a long one
+// each block once, before it is read, and none far behind the last one.
+func TestReadahead(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "1")
+	sm := sampleOf(t, 20_000, false)
+	if _, err := Write(path, nil, sm.inputs(), Options{blockSize: 256}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(path, sampleKinds, NewCache(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var asked []span
+	s.file.soon = func(_ *os.File, from, length int64) { asked = append(asked, span{from, from + length}) }
+	r := s.runs[1]
+	if r.head.Blocks < 4*maxReadahead {
+		t.Fatalf("%d blocks are too few", r.head.Blocks)
+	}
+	last := r.head.First + r.head.Blocks - 1
+	for _, c := range []struct {
+		name        string
+		step        int64
+		from, reads int64
+		whole       bool
+		want        int64 // blocks from the first up to the last that is asked for, at most
+	}{
+		{"one block", 1, r.head.First, 1, false, 0},
+		{"two blocks", 1, r.head.First, 2, false, 0},
+		{"two blocks backwards", -1, last, 2, false, 0},
+		{"three blocks", 1, r.head.First + 7, 3, false, 4},
+		{"ten blocks backwards", -1, last, 10, false, 16},
+		{"all", 1, r.head.First, r.head.Blocks, true, r.head.Blocks},
+		{"all backwards", -1, last, r.head.Blocks, true, r.head.Blocks},
+		{"all of a list", 1, r.head.First, r.head.Blocks, false, r.head.Blocks},
+	} {
+		asked = nil
+		a := r.readahead(c.from, c.step, c.whole)
+		missed := int64(0)
+		for i := range c.reads {
+			id := c.from + i*c.step
+			if at := r.offsetOf(t, id); !covers(asked, at) {
+				missed++
+			}
+			a.next(id)
+		}
+		blocks := (a.asked - c.from) * c.step
+		if len(asked) == 0 {
+			blocks = 0
+		}
+		if blocks > c.want {
+			t.Errorf("%s: asked as far as block %d, want %d at most", c.name, blocks, c.want)
+		}
+		if limit := min(c.reads, readaheadAfter+1); missed > limit {
+			t.Errorf("%s: %d blocks were not asked for before they were read, want %d at most", c.name, missed, limit)
+		}
+		var sum int64
+		for _, a := range asked {
+			sum += a.to - a.from
+			if a.from < 0 || a.to > s.file.size {
+				t.Errorf("%s: asked for bytes %d to %d of %d", c.name, a.from, a.to, s.file.size)
+			}
+		}
+		// Two requests share the leaf pages at their ends.
+		if most := s.file.size + int64(len(asked)*3*s.file.pageSize); sum > most {
+			t.Errorf("%s: asked for %d bytes, want %d at most", c.name, sum, most)
+		}
+	}
+}
+
+// span is a range of bytes.
+type span struct{ from, to int64 }
+
+func covers(spans []span, at int64) bool {
+	for _, s := range spans {
+		if at >= s.from && at < s.to {
+			return true
+		}
+	}
+	return false
+}
+
+// offsetOf returns where the row of a data block begins.
+func (r *Run) offsetOf(t *testing.T, id int64) int64 {
+	t.Helper()
+	file := r.segment.file.reader()
+	defer file.release()
+	c, err := r.segment.rows[tableBlocks].find(file, id, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.at
+}
