@@ -109,8 +109,8 @@ func BenchmarkCounts(b *testing.B) {
 	b.ReportMetric(float64(times[len(times)*99/100].Microseconds()), "p99-µs")
 }
 
-// BenchmarkAccountSources counts the links to each of 10 accounts by source: 500,000 likes of 2,000 posts each, in random
-// order, so that the likes of a post lie in many runs.
+// BenchmarkAccountSources counts the links to each of 10 accounts by source. Each has 2,000 posts, and all have 500,000
+// likes. The likes are in random order, so that those of a post lie in many runs.
 //
 //	go test ./db -run '^$' -bench '^BenchmarkAccountSources$' -count 6
 func BenchmarkAccountSources(b *testing.B) {

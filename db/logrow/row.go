@@ -91,8 +91,8 @@ const (
 	LinkColumns = "id, op, source, target, ifnull(rank, -1)"
 )
 
-// ScanRow reads the Columns of a row. It scans numbers as int64, which is what SQLite has: database/sql converts to any
-// other type by way of text, which is a tenth of the time of a replay.
+// ScanRow reads the Columns of a row. It scans numbers as int64, which is what SQLite has. database/sql converts them
+// to any other type by way of text: a profile of a replay (bench/http) then has 12 % of its time in Scan.
 func ScanRow(rows *sql.Rows) (r Row, err error) {
 	var rkey any
 	var seq, op, actor, collection, rev, status int64

@@ -203,8 +203,7 @@ func (it *columnIterator) Value() []byte { return it.value }
 // totals returns the totals of the next n entries. The iterator stays where it is.
 func (it *columnIterator) totals(n int) totals { return it.c.totalsFrom(it.lens, it.values, n) }
 
-// totalsFrom returns the totals of n entries, the first of which begins at two offsets in the columns of lengths and of
-// values.
+// totalsFrom returns the totals of n entries. lenAt and valueAt are the offsets of the first one in lens and in values.
 func (c *columns) totalsFrom(lenAt, valueAt, n int) totals {
 	delta := c.keyspace.Delta
 	if delta == nil {

@@ -15,8 +15,8 @@ type readahead struct {
 }
 
 const (
-	// readaheadAfter is the number of blocks that an iteration reads before it asks for more: most lists end in the
-	// second block.
+	// readaheadAfter is the number of blocks that an iteration reads before it asks for more. A page of 100 links has
+	// about 4 kB of blocks of 8 KiB: one block, or two.
 	readaheadAfter = 2
 	// maxReadahead is the maximum number of blocks of a request. A compressed block has 4 to 5 kB, so that it is about
 	// half a megabyte, which a volume of 16 MiB/s reads in 30 ms.

@@ -6,20 +6,30 @@ import (
 	"testing"
 )
 
-// TestReadahead checks what an iteration asks the kernel for: nothing for a look-up or a short list, and for a long one
-// each block once, before it is read, and none far behind the last one.
-func TestReadahead(t *testing.T) {
-	t.Parallel()
+// manyBlocks opens a segment of small blocks.
+func manyBlocks(t *testing.T) *Segment {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "1")
-	sm := sampleOf(t, 20_000, false)
-	if _, err := Write(path, nil, sm.inputs(), Options{blockSize: 256}); err != nil {
+	if _, err := Write(path, nil, sampleOf(t, 20_000, false).inputs(), Options{blockSize: 256}); err != nil {
 		t.Fatal(err)
 	}
 	s, err := Open(path, sampleKinds, NewCache(0))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// TestReadahead checks what an iteration asks the kernel for: nothing for a look-up or a short list, and for a long one
+// each block once, before it is read, and none far behind the last one.
+func TestReadahead(t *testing.T) {
+	t.Parallel()
+	s := manyBlocks(t)
 	var asked []span
 	s.file.soon = func(_ *os.File, from, length int64) { asked = append(asked, span{from, from + length}) }
 	r := s.runs[1]
@@ -73,6 +83,50 @@ func TestReadahead(t *testing.T) {
 		// Two requests share the leaf pages at their ends.
 		if most := s.file.size + int64(len(asked)*3*s.file.pageSize); sum > most {
 			t.Errorf("%s: asked for %d bytes, want %d at most", c.name, sum, most)
+		}
+	}
+}
+
+// TestReadaheadOfReads checks which reads of a run ask the kernel for blocks: an iteration and the sums of prefixes over
+// the whole run, which read most blocks after they were asked for, and no look-up.
+func TestReadaheadOfReads(t *testing.T) {
+	t.Parallel()
+	s := manyBlocks(t)
+	var bytes int64
+	s.file.soon = func(_ *os.File, _, length int64) { bytes += length }
+	r := s.runs[1]
+	first := r.offsetOf(t, r.head.First)
+	size := r.offsetOf(t, r.head.First+r.head.Blocks-1) - first
+	iterate := func(reverse bool) func() error {
+		return func() error {
+			it, err := r.Iterate(nil, nil, reverse)
+			for more := true; more && err == nil; more, err = it.Next() {
+			}
+			return err
+		}
+	}
+	for _, c := range []struct {
+		name string
+		read func() error
+		most bool
+	}{
+		{"a look-up", func() error {
+			_, _, err := r.Find(sampleOf(t, 20_000, false).inputs()[0].Entries.(*entries).some(7))
+			return err
+		}, false},
+		{"an iteration", iterate(false), true},
+		{"an iteration backwards", iterate(true), true},
+		{"sums of prefixes", func() error {
+			return r.PrefixSums(nil, nil, func(key []byte) (int, error) { return r.kind.Keyspace.Prefix(key), nil },
+				func([]byte, int64) error { return nil })
+		}, true},
+	} {
+		bytes = 0
+		if err := c.read(); err != nil {
+			t.Fatal(err)
+		}
+		if c.most && bytes < size*9/10 || !c.most && bytes > 0 {
+			t.Errorf("%s asked for %d bytes of %d", c.name, bytes, size)
 		}
 	}
 }
