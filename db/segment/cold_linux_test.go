@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkCold reports the bytes that a look-up by record reads from the disk. The block cache is
-// too small for it, and the page cache has nothing of the file. It also reports what part of the file an iteration over the run by target reads. It
-// counts bytes, so that the disk's speed and its own cache do not matter.
+// BenchmarkCold reports the bytes that a look-up by record reads from the disk. The block cache is too small for it,
+// and the page cache has nothing of the file. It also reports what part of the file an iteration over the run by target
+// reads. It counts bytes, so that the disk's speed and its own cache do not matter.
 //
 //	go test ./db/segment -run '^$' -bench Cold -benchtime 1x
 func BenchmarkCold(b *testing.B) {

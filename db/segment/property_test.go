@@ -254,8 +254,8 @@ func (h *history) compareSums(r lsm.Run, keyspace *lsm.Keyspace, from, to []byte
 	}
 }
 
-// comparePrefixSums compares the sums of the prefixes of at most n bytes in a range with an iteration over the range. No
-// key of fewer bytes may be the prefix of another.
+// comparePrefixSums compares the sums of the prefixes of at most n bytes in a range with an iteration over the range.
+// No key of fewer bytes may be the prefix of another.
 func comparePrefixSums(t *testing.T, r lsm.Run, keyspace *lsm.Keyspace, from, to []byte, n int) {
 	t.Helper()
 	var got, want []string // prefix and sum

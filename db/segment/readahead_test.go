@@ -87,8 +87,8 @@ func TestReadahead(t *testing.T) {
 	}
 }
 
-// TestReadaheadOfReads checks which reads of a run ask the kernel for blocks: an iteration and the sums of prefixes over
-// the whole run, which read most blocks after they were asked for, and no look-up.
+// TestReadaheadOfReads checks which reads of a run ask the kernel for blocks: an iteration and the sums of prefixes
+// over the whole run, which read most blocks after they were asked for, and no look-up.
 func TestReadaheadOfReads(t *testing.T) {
 	t.Parallel()
 	s := manyBlocks(t)
