@@ -38,12 +38,12 @@ func newDelta(base *index.Snapshot) *delta {
 	return &delta{base: base, records: map[string][]byte{}, actors: map[uint64][]string{}, names: map[string]uint64{}}
 }
 
-// record returns the newest value of a record, without links that are out.
-func (d *delta) record(key []byte) []byte {
+// record returns the newest value of a record, without links that are out. likely is as of Snapshot.FindRecord.
+func (d *delta) record(key []byte, likely bool) []byte {
 	if value, ok := d.records[string(key)]; ok {
 		return value
 	}
-	value, err := d.base.FindRecord(key)
+	value, err := d.base.FindRecord(key, likely)
 	d.fail(err)
 	return value
 }
@@ -93,7 +93,7 @@ func (d *delta) setRev(actor, rev uint64) {
 // rev returns the newest revision of an account.
 func (d *delta) rev(actor uint64) uint64 {
 	var key [10]byte
-	if value := d.record(codec.RevisionKey(key[:0], actor)); value != nil {
+	if value := d.record(codec.RevisionKey(key[:0], actor), true); value != nil {
 		return binary.BigEndian.Uint64(value)
 	}
 	return 0

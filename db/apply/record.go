@@ -138,7 +138,7 @@ func (f *Applier) locate(r *recordEvent) bool {
 // difference returns the links that the record loses and gains. It leaves the links before and after in f.old and
 // f.next.
 func (f *Applier) difference(r *recordEvent) (removed, added []codec.RecordLink) {
-	r.before = f.d.record(f.key)
+	r.before = f.d.record(f.key, r.Op != logrow.OpCreate)
 	f.old = f.links(f.old[:0], r.before, r.rkey)
 	f.next = f.next[:0]
 	if r.hasLinks() {

@@ -231,7 +231,7 @@ func (f *Applier) replayRow(r *logrow.Row, body bool, removed, added []codec.Rec
 		return nil
 	}
 	removed, added = f.inHorizon(removed), f.inHorizon(added)
-	before := f.d.record(key)
+	before := f.d.record(key, r.Op != logrow.OpCreate)
 	old, err := codec.DecodeLinks(nil, before, r.Rkey)
 	if err != nil {
 		return err

@@ -14,7 +14,7 @@ import (
 // Respell brings a record's links to the present spelling. Links that become one keep the older rank, which is the rank
 // of a link that had the present spelling from the start.
 func (f *Applier) Respell(key []byte) {
-	before := f.d.record(key)
+	before := f.d.record(key, true)
 	actor, collection, rkey, err := codec.DecodeRecordKey(key)
 	if err != nil {
 		f.d.fail(fmt.Errorf("record key %x: %w", key, err))

@@ -229,7 +229,7 @@ func (c *checker) linksOf(record, rkey []byte) (links []codec.RecordLink, ok boo
 	if links, ok := c.large[string(record)]; ok {
 		return links, true, nil
 	}
-	value, err := c.core.Snapshot().FindRecord(record)
+	value, err := c.core.Snapshot().FindRecord(record, true)
 	if err != nil {
 		return nil, false, err
 	}

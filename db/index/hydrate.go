@@ -100,7 +100,7 @@ func (v *Snapshot) bodyOf(r Record) (actor, seq uint64, err error) {
 	if !ok || err != nil {
 		return 0, 0, err
 	}
-	value, err := v.FindRecord(codec.RecordKey(nil, actor, collection, codec.AppendRkey(nil, r.Rkey)))
+	value, err := v.FindRecord(codec.RecordKey(nil, actor, collection, codec.AppendRkey(nil, r.Rkey)), true)
 	return actor, codec.BodyRef(value), err
 }
 

@@ -162,7 +162,7 @@ func (m *many) othersOf(p codec.ListPosition) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	value, err := m.list.v.FindRecord(codec.RecordKey(nil, p.AccountID, m.collection, p.Rkey()))
+	value, err := m.list.v.FindRecord(codec.RecordKey(nil, p.AccountID, m.collection, p.Rkey()), true)
 	if value == nil || err != nil {
 		return nil, err
 	}

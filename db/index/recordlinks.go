@@ -32,7 +32,7 @@ func (s *Queries) RecordLinks(ctx context.Context, r Record) ([]Link, error) {
 		return nil, err
 	}
 	rkey := codec.AppendRkey(nil, r.Rkey)
-	value, err := v.FindRecord(codec.RecordKey(nil, actor, collection, rkey))
+	value, err := v.FindRecord(codec.RecordKey(nil, actor, collection, rkey), false)
 	if value == nil || err != nil {
 		return nil, err
 	}

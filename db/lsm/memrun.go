@@ -29,6 +29,9 @@ func (r *MemRun) Total() int64 { return r.sum(0, r.Len()) }
 // Memory implements Run.
 func (r *MemRun) Memory() int { return r.block.Memory() + 4*cap(r.sums) + 8*cap(r.filter) }
 
+// Excludes implements Run.
+func (r *MemRun) Excludes(hash uint64, _ []byte) bool { return !r.filter.mayContain(hash) }
+
 // MayContain implements Run.
 func (r *MemRun) MayContain(hash uint64, _ []byte) bool { return r.filter.mayContain(hash) }
 

@@ -144,12 +144,16 @@ func compare(t *testing.T, s Tree, want map[string]string, r *rand.Rand) {
 		}
 		for n := range 41 {
 			key := fmt.Sprintf("%s%02d", prefix, n)
-			value, ok, err := s.Find([]byte(key))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if ok = ok && !s.Keyspace.Tombstone(value); ok != (want[key] != "") || ok && string(value) != want[key] {
-				t.Fatalf("%s is %q (%t), want %q", key, value, ok, want[key])
+			for name, find := range map[string]func([]byte) ([]byte, bool, error){
+				"Find": s.Find, "FindLikely": s.FindLikely,
+			} {
+				value, ok, err := find([]byte(key))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if ok = ok && !s.Keyspace.Tombstone(value); ok != (want[key] != "") || ok && string(value) != want[key] {
+					t.Fatalf("%s of %s is %q (%t), want %q", name, key, value, ok, want[key])
+				}
 			}
 		}
 	}

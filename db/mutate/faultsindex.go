@@ -237,7 +237,7 @@ var indexFaults = []fault{
 	},
 	{
 		"the minutes of a segment deny what it holds", "db/segment/run.go",
-		"ok && !r.minutes.Contains(m) {", "ok && r.minutes.Contains(m) {",
+		"return ok && !r.minutes.Contains(m)", "return ok && r.minutes.Contains(m)",
 		"db/segment.TestTreeEqualsMap",
 	},
 	{

@@ -8,11 +8,14 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"weft.dev/weft/db/lsm"
 )
 
-// BenchmarkCold reports the bytes that a look-up by record reads from the disk. The block cache is too small for it,
-// and the page cache has nothing of the file. It also reports what part of the file an iteration over the run by target
-// reads. It counts bytes, so that the disk's speed and its own cache do not matter.
+// BenchmarkCold reports the bytes that a look-up by record reads from the disk: one that asks the filter (find), and one
+// that doesn't (likely). The block cache is too small for it, and the page cache has nothing of the file. It also
+// reports what part of the file an iteration over the run by target reads. It counts bytes, so that the disk's speed and
+// its own cache do not matter.
 //
 //	go test ./db/segment -run '^$' -bench Cold -benchtime 1x
 func BenchmarkCold(b *testing.B) {
@@ -29,17 +32,22 @@ func BenchmarkCold(b *testing.B) {
 	}
 	defer s.Close()
 	all := sm.inputs()[1].Entries.(*entries)
+	tree := lsm.Tree{Keyspace: sampleKinds[2].Keyspace, Runs: []lsm.Run{s.runs[2]}}
 	for b.Loop() {
-		before := readBytes(b)
-		for i := range finds {
-			dropPages(b, path)
-			if _, ok, err := s.runs[2].Find(all.some(i * 2000 / finds)); !ok || err != nil {
-				b.Fatal(ok, err)
+		for unit, find := range map[string]func([]byte) ([]byte, bool, error){
+			"B/find": tree.Find, "B/likely": tree.FindLikely,
+		} {
+			before := readBytes(b)
+			for i := range finds {
+				dropPages(b, path)
+				if _, ok, err := find(all.some(i * 2000 / finds)); !ok || err != nil {
+					b.Fatal(ok, err)
+				}
 			}
+			b.ReportMetric(float64(readBytes(b)-before)/finds, unit)
 		}
-		b.ReportMetric(float64(readBytes(b)-before)/finds, "B/find")
 		dropPages(b, path)
-		before = readBytes(b)
+		before := readBytes(b)
 		w, err := s.runs[1].Iterate(nil, nil, false)
 		for more := true; more && err == nil; more, err = w.Next() {
 		}

@@ -218,12 +218,16 @@ func (h *history) compare(id int) {
 	for g := range 6 {
 		for m := range 31 {
 			key := fmt.Sprintf("g%d/%02d.%d", g, m, g%3)
-			value, ok, err := s.Find([]byte(key))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if ok = ok && !s.Keyspace.Tombstone(value); ok != (want[key] != "") || ok && string(value) != want[key] {
-				t.Fatalf("%s is %q (%t), want %q", key, value, ok, want[key])
+			for name, find := range map[string]func([]byte) ([]byte, bool, error){
+				"Find": s.Find, "FindLikely": s.FindLikely,
+			} {
+				value, ok, err := find([]byte(key))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if ok = ok && !s.Keyspace.Tombstone(value); ok != (want[key] != "") || ok && string(value) != want[key] {
+					t.Fatalf("%s of %s is %q (%t), want %q", name, key, value, ok, want[key])
+				}
 			}
 		}
 		if id == 1 {

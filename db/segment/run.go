@@ -63,16 +63,23 @@ func (r *Run) Memory() int {
 	return n
 }
 
+// Excludes implements lsm.Run.
+func (r *Run) Excludes(_ uint64, key []byte) bool {
+	if r.head.Entries == 0 {
+		return true
+	}
+	if r.minutes == nil {
+		return false
+	}
+	m, ok := minuteOf(r.kind, key)
+	return ok && !r.minutes.Contains(m)
+}
+
 // MayContain implements lsm.Run. It reads a page of the filter. If that fails it returns true, so that the error shows
 // up in the read that follows.
 func (r *Run) MayContain(hash uint64, key []byte) bool {
-	if r.head.Entries == 0 {
+	if r.Excludes(hash, key) {
 		return false
-	}
-	if r.minutes != nil {
-		if m, ok := minuteOf(r.kind, key); ok && !r.minutes.Contains(m) {
-			return false
-		}
 	}
 	if r.hasFixed && r.pages == nil {
 		return true // a look-up of a fixed key reads one page, as a look-up in the filter does
