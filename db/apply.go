@@ -208,6 +208,8 @@ func (s *Store) commit(f *part, up progress) error {
 	}
 	next := f.Snapshot()
 	next.Sums = w.sums
+	s.core.Tail.Append(f.Rows().Log, f.Rows().Links)
+	s.core.Tail.Prune(s.log.pruned)
 	if up.firstUS != 0 {
 		next.StartedUS = up.firstUS
 	}

@@ -66,13 +66,23 @@ func BenchmarkLog(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	for b.Loop() {
-		for after := uint64(0); after < s.Seq(); {
-			_, after, err = s.Log(b.Context(), after, size)
-			if err != nil {
-				b.Fatal(err)
+	for _, bc := range []struct {
+		name string
+		rows uint64
+	}{{"the newest, in memory", 10_000}, {"all, from the database", s.Seq()}} {
+		b.Run(bc.name, func(b *testing.B) {
+			if bc.rows == s.Seq() {
+				s.LogFromDisk()
 			}
-		}
+			for b.Loop() {
+				for after := s.Seq() - bc.rows; after < s.Seq(); {
+					_, after, err = s.Log(b.Context(), after, size)
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/float64(bc.rows), "µs/row")
+		})
 	}
-	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/float64(s.Seq()), "µs/row")
 }

@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"math"
 
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
@@ -69,6 +70,9 @@ func (s *Store) FitUS() int64 {
 	us, _ := s.state.Retention().FitUS(s.cfg.Keep)
 	return us
 }
+
+// LogFromDisk makes the store read the log from the database alone.
+func (s *Store) LogFromDisk() { s.core.Tail.Prune(math.MaxUint64) }
 
 // LogClock returns the log's clock, in microseconds since 1970.
 func (s *Store) LogClock() int64 {

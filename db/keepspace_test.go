@@ -179,7 +179,7 @@ func TestKeepGivesSpaceBack(t *testing.T) {
 }
 
 // untilCompacted waits until no compaction is due or runs.
-func untilCompacted(t *testing.T, s *db.Store) {
+func untilCompacted(t testing.TB, s *db.Store) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); s.CompactionsDue(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {

@@ -38,10 +38,17 @@ func TestLogTellsAll(t *testing.T) {
 				link   db.Link
 			}
 			links, hidden := map[at]bool{}, map[string]bool{}
+			type read struct {
+				after, last uint64
+				limit       int
+				entries     []db.LogEntry
+			}
+			var reads []read
 			var after uint64
 			for after < s.Seq() {
 				limit := 1 + h.r.IntN(50)
 				entries, last, err := s.Log(t.Context(), after, limit)
+				reads = append(reads, read{after, last, limit, entries})
 				if err != nil || last <= after {
 					t.Fatalf("behind %d up to %d: %v", after, last, err)
 				}
@@ -104,6 +111,15 @@ func TestLogTellsAll(t *testing.T) {
 			if entries, last, err := s.Log(t.Context(), s.Seq()+5, 10); len(entries) > 0 || last != s.Seq()+5 ||
 				err != nil {
 				t.Errorf("beyond the end: %v, %d, %v", entries, last, err)
+			}
+			s.LogFromDisk()
+			for _, r := range reads {
+				entries, last, err := s.Log(t.Context(), r.after, r.limit)
+				if err != nil || last != r.last || !reflect.DeepEqual(entries, r.entries) {
+					t.Errorf("after %d the database has %v up to %d, %v; in memory were %v up to %d", r.after, entries, last, err,
+						r.entries, r.last)
+				}
+				sameWithoutDIDs(t, s, r.after, r.limit, entries, last)
 			}
 		})
 	}

@@ -155,6 +155,7 @@ func (s *Store) pruneSome(upTo uint64) (rows uint64, more bool, err error) {
 	}
 	rows = to - s.log.pruned
 	s.log.pruned = to
+	s.core.Tail.Prune(to)
 	s.log.overtaken = max(s.log.overtaken, overtaken)
 	s.checkpointIfDue()
 	return rows, to < last || s.hasOldBodies(to), nil

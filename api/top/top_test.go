@@ -24,6 +24,7 @@ type memory struct {
 	pruned uint64
 	fails  bool
 	read   int // rows that LogLinks has returned
+	times  int // rows whose times LogTime has read
 }
 
 func (m *memory) add(e db.LogEntry) {
@@ -72,6 +73,7 @@ func (m *memory) LogTime(_ context.Context, after uint64, limit int) (newestUS i
 	case after < m.pruned:
 		return 0, after, db.ErrLogPruned
 	}
+	m.times += int(to - after)
 	for i := range m.rows[after:to] {
 		newestUS = max(newestUS, m.rows[int(after)+i].TimeUS)
 	}
@@ -396,6 +398,9 @@ func TestBackfill(t *testing.T) {
 			}
 			if m.read > rows*recent*timesAtOnce/old+rowsAtOnce {
 				t.Errorf("of %d rows %d were read", rows, m.read)
+			}
+			if m.times > rows+timesAtOnce {
+				t.Errorf("of %d rows the times were read %d times", rows, m.times)
 			}
 			add()
 		}

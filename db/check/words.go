@@ -28,7 +28,7 @@ func (c *checker) nameRecord(key []byte) lazy {
 		if err != nil {
 			nsid = fmt.Sprintf("collection-%d", collection)
 		}
-		return "at://" + dids[actor] + "/" + nsid + "/" + codec.RkeyString(rkey)
+		return "at://" + dids[0] + "/" + nsid + "/" + codec.RkeyString(rkey)
 	}
 }
 

@@ -65,7 +65,7 @@ func (e *Export) Next(ctx context.Context) (string, error) {
 			return "", err
 		}
 		nsid, err := e.core.NSID(ctx, collection)
-		r := Record{Record: db.Record{DID: dids[actor], Collection: nsid, Rkey: codec.RkeyString(rkey)}}
+		r := Record{Record: db.Record{DID: dids[0], Collection: nsid, Rkey: codec.RkeyString(rkey)}}
 		return r.URI(), err
 	}
 	return "", sc.Err()

@@ -298,7 +298,7 @@ func (s *Queries) accountLinks(ctx context.Context, found []feedLink) ([]Account
 		if err != nil {
 			return nil, err
 		}
-		record := Record{dids[l.AccountID], source.Collection, codec.RkeyString(l.Rkey())}
+		record := Record{dids[i], source.Collection, codec.RkeyString(l.Rkey())}
 		links[i] = AccountLink{record, source.Path, names[i], int64(l.Rank)}
 	}
 	return links, nil

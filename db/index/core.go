@@ -32,6 +32,7 @@ type Core struct {
 	CoreConfig
 	Reader   *sqlx.DB
 	Instance string // the name of the index; set once, before the first query
+	Tail     LogTail
 
 	current atomic.Pointer[Snapshot]
 	filesMu sync.Mutex // guards the counts of file sets and files, and retired

@@ -55,14 +55,8 @@ func (s *Queries) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
 	for i, f := range firsts {
 		ids[i] = f.actor
 	}
-	dids, err := s.core.AccountDIDs(ctx, ids)
-	if err != nil {
-		return page, err
-	}
-	for _, id := range ids {
-		page.Items = append(page.Items, dids[id])
-	}
-	return page, nil
+	page.Items, err = s.core.AccountDIDs(ctx, ids)
+	return page, err
 }
 
 // decodeWalk decodes a cursor of DIDs: the last first link, encoded, and the newest log row when the walk began, which

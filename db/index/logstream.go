@@ -49,6 +49,9 @@ func (s *Queries) LogTime(ctx context.Context, after uint64, limit int) (newestU
 	if to <= after {
 		return 0, after, nil
 	}
+	if us, ok := s.core.Tail.newestTime(after, to); ok {
+		return us, to, nil
+	}
 	var rows uint64
 	err = s.core.Reader.QueryRowContext(ctx,
 		"SELECT ifnull(max(time_us), 0), count(*) FROM records WHERE seq > ? AND seq <= ?", int64(after), int64(to)).
@@ -62,9 +65,13 @@ func (s *Queries) LogTime(ctx context.Context, after uint64, limit int) (newestU
 	return newestUS, to, nil
 }
 
-// logRows reads rows of the log with their links, in one transaction, because pruning removes both. It reads at least
-// one row, and ends where the rows have more than readLinks links.
+// logRows reads rows of the log with their links, from memory or in one transaction, because pruning removes both. It
+// reads at least one row, and ends where the rows have more than logrow.ReadLinks links.
 func (s *Queries) logRows(ctx context.Context, after, to uint64) (found []logrow.Logged, err error) {
+	found, ok := s.core.Tail.rows(after, to)
+	if ok {
+		return found, nil
+	}
 	tx, err := s.core.Reader.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return nil, fmt.Errorf("db: read the log: %w", err)
@@ -144,7 +151,10 @@ func (s *Queries) logEntries(ctx context.Context, rows []logrow.Logged, withDIDs
 	entries := make([]LogEntry, 0, len(rows))
 	for i := range rows {
 		r := &rows[i]
-		e := LogEntry{Seq: r.Seq, TimeUS: r.TimeUS, Op: r.Op, DID: dids[r.Actor]}
+		e := LogEntry{Seq: r.Seq, TimeUS: r.TimeUS, Op: r.Op}
+		if withDIDs {
+			e.DID = dids[i]
+		}
 		switch r.Op {
 		case logrow.OpAccount:
 			e.Status = logrow.Status(r.Status & 15)
@@ -160,25 +170,39 @@ func (s *Queries) logEntries(ctx context.Context, rows []logrow.Logged, withDIDs
 				return nil, fmt.Errorf("log row %d: %w", r.Seq, codec.ErrMalformed)
 			}
 			e.Rkey, e.Rev = codec.RkeyString(r.Rkey), string(link.AppendTID(nil, r.Rev))
-			for _, part := range [2]struct {
-				from []codec.RecordLink
-				to   *[]Link
-			}{{r.Removed, &e.Removed}, {r.Added, &e.Added}} {
-				for _, l := range part.from {
-					source, err := s.core.Source(ctx, l.Source)
-					if err != nil {
-						return nil, err
-					}
-					*part.to = append(*part.to, Link{Path: source.Path, Target: names[0]})
-					names = names[1:]
-				}
+			e.Removed, err = s.namedLinks(ctx, r.Removed, names)
+			if err != nil {
+				return nil, err
 			}
+			names = names[len(r.Removed):]
+			e.Added, err = s.namedLinks(ctx, r.Added, names)
+			if err != nil {
+				return nil, err
+			}
+			names = names[len(r.Added):]
 		default:
 			continue
 		}
 		entries = append(entries, e)
 	}
 	return entries, nil
+}
+
+// namedLinks returns links with the names of their sources and targets, nil for none. names begins with those of the
+// targets.
+func (s *Queries) namedLinks(ctx context.Context, links []codec.RecordLink, names []string) ([]Link, error) {
+	if len(links) == 0 {
+		return nil, nil
+	}
+	named := make([]Link, len(links))
+	for i, l := range links {
+		source, err := s.core.Source(ctx, l.Source)
+		if err != nil {
+			return nil, err
+		}
+		named[i] = Link{Path: source.Path, Target: names[i]}
+	}
+	return named, nil
 }
 
 // Seq returns the newest log row that queries see.

@@ -174,7 +174,7 @@ func (s *Queries) recordsAt(ctx context.Context, collection string, found []code
 	for i, p := range found {
 		ids[i] = p.AccountID
 	}
-	dids, err := s.core.didsOf(ctx, ids)
+	dids, err := s.core.AccountDIDs(ctx, ids)
 	if err != nil {
 		return nil, err
 	}

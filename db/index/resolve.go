@@ -11,44 +11,25 @@ import (
 	"weft.dev/weft/db/codec"
 )
 
-// AccountDIDs resolves accounts.
-func (c *Core) AccountDIDs(ctx context.Context, ids []uint64) (map[uint64]string, error) {
-	out := make(map[uint64]string, len(ids))
-	var missing []uint64
-	for _, id := range ids {
-		if _, ok := out[id]; ok {
-			continue
-		}
-		did, ok := c.didCache.get(id)
-		if !ok {
-			missing = append(missing, id)
-		}
-		out[id] = did
+// AccountDIDs resolves accounts, in the order of the ids.
+func (c *Core) AccountDIDs(ctx context.Context, ids []uint64) ([]string, error) {
+	dids := make([]string, len(ids))
+	missing := c.didCache.getAll(ids, dids)
+	if len(missing) == 0 {
+		return dids, nil
 	}
-	err := c.readDIDs(ctx, missing, out)
+	read, err := c.readDIDs(ctx, missing)
 	if err != nil {
 		return nil, fmt.Errorf("db: read accounts: %w", err)
 	}
-	for id, did := range out {
-		if did == "" {
+	for i, id := range ids {
+		if dids[i] != "" {
+			continue
+		}
+		dids[i] = read[id]
+		if dids[i] == "" {
 			return nil, fmt.Errorf("db: account %d has no row", id)
 		}
-	}
-	return out, nil
-}
-
-// didsOf resolves accounts, in the order of the ids. Those of a page are mostly in the cache, which is asked once.
-func (c *Core) didsOf(ctx context.Context, ids []uint64) ([]string, error) {
-	dids := make([]string, len(ids))
-	if c.didCache.getAll(ids, dids) {
-		return dids, nil
-	}
-	resolved, err := c.AccountDIDs(ctx, ids)
-	if err != nil {
-		return nil, err
-	}
-	for i, id := range ids {
-		dids[i] = resolved[id]
 	}
 	return dids, nil
 }
@@ -57,14 +38,11 @@ func (c *Core) didsOf(ctx context.Context, ids []uint64) ([]string, error) {
 // statement takes as long as reading some dozens of accounts.
 const didsQuery = "SELECT id, did FROM actors WHERE id IN (SELECT value FROM json_each(?))"
 
-// readDIDs reads accounts from the database into out, and caches them.
-func (c *Core) readDIDs(ctx context.Context, ids []uint64, out map[uint64]string) error {
-	if len(ids) == 0 {
-		return nil
-	}
+// readDIDs reads accounts from the database, and caches them.
+func (c *Core) readDIDs(ctx context.Context, ids []uint64) (map[uint64]string, error) {
 	stmt, err := c.preparedDIDs(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	list := []byte{'['}
 	for i, id := range ids {
@@ -75,21 +53,22 @@ func (c *Core) readDIDs(ctx context.Context, ids []uint64, out map[uint64]string
 	}
 	rows, err := stmt.QueryContext(ctx, string(append(list, ']')))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
+	dids := make(map[uint64]string, len(ids))
 	for rows.Next() {
 		var stored int64 // database/sql converts it to an unsigned number by way of text
 		var did string
 		err := rows.Scan(&stored, &did)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		id := uint64(stored)
-		out[id] = did
+		dids[id] = did
 		c.didCache.put(id, did)
 	}
-	return rows.Err()
+	return dids, rows.Err()
 }
 
 // preparedDIDs returns the statement of didsQuery. Closing the connections closes it.
@@ -181,18 +160,19 @@ func (c *cache[K, V]) get(key K) (V, bool) {
 	return c.find(key)
 }
 
-// getAll sets the value of each key. It returns false at the first key without a value.
-func (c *cache[K, V]) getAll(keys []K, values []V) bool {
+// getAll sets the value of each key, and returns the keys without one.
+func (c *cache[K, V]) getAll(keys []K, values []V) (missing []K) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, key := range keys {
 		v, ok := c.find(key)
 		if !ok {
-			return false
+			missing = append(missing, key)
+			continue
 		}
 		values[i] = v
 	}
-	return true
+	return missing
 }
 
 func (c *cache[K, V]) find(key K) (V, bool) {

@@ -52,26 +52,30 @@ func (c *Core) TargetStrings(ctx context.Context, keys [][]byte) ([]string, erro
 		return nil, err
 	}
 	out := make([]string, len(keys))
+	var uri []byte
 	for i, t := range parts {
-		switch {
-		case t.Text != nil:
+		if t.Text != nil {
 			out[i] = string(t.Text)
 			continue
-		case t.Bare:
-			out[i] = dids[t.AccountID]
+		}
+		did := dids[0]
+		dids = dids[1:]
+		if t.Bare {
+			out[i] = did
 			continue
 		}
-		out[i] = "at://" + dids[t.AccountID]
+		uri = append(append(uri[:0], "at://"...), did...)
 		if t.CollectionID != 0 {
 			nsid, err := c.NSID(ctx, t.CollectionID)
 			if err != nil {
 				return nil, err
 			}
-			out[i] += "/" + nsid
+			uri = append(append(uri, '/'), nsid...)
 		}
 		if t.Rkey != nil {
-			out[i] += "/" + codec.RkeyString(t.Rkey)
+			uri = codec.AppendRkeyText(append(uri, '/'), t.Rkey)
 		}
+		out[i] = string(uri)
 	}
 	return out, nil
 }
