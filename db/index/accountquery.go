@@ -10,7 +10,6 @@ import (
 	"slices"
 
 	"weft.dev/weft/db/codec"
-	"weft.dev/weft/db/keep"
 	"weft.dev/weft/db/lsm"
 )
 
@@ -357,7 +356,7 @@ func (s *Queries) AccountSources(ctx context.Context, q SourcesQuery) (Page[Acco
 	if !ok || err != nil {
 		return page, err
 	}
-	sums := &sourceSums{ctx: ctx, most: 2 * (q.Limit + 1), horizons: v.Horizons}
+	sums := &sourceSums{ctx: ctx, most: 2 * (q.Limit + 1), horizons: v.Horizons, eager: s.core.EagerSets}
 	if q.After != nil {
 		sums.from = after + 1
 	}
@@ -391,57 +390,4 @@ func (s *Queries) AccountSources(ctx context.Context, q SourcesQuery) (Page[Acco
 		}
 		sums.from = sums.to
 	}
-}
-
-// sourceSums adds up links by source: of the sources with the lowest ids from one on, of which a page is made, and of
-// all together.
-type sourceSums struct {
-	ctx      context.Context
-	from, to uint64 // by has all of these; to moves down where there are too many
-	most     int    // sources in by
-	by       map[uint64]int64
-	total    int64
-	steps    int
-	horizons *keep.Horizons
-}
-
-func (s *sourceSums) add(source uint64, n int64) {
-	s.total += n
-	if source < s.from || source >= s.to {
-		return
-	}
-	s.by[source] += n
-	if len(s.by) <= s.most {
-		return
-	}
-	ids := slices.Sorted(maps.Keys(s.by))
-	for _, id := range ids[s.most/2:] {
-		delete(s.by, id)
-	}
-	s.to = ids[s.most/2]
-}
-
-// addLists adds up the links of a run in a range of targets, list by list, without those that are out. oldest is the
-// oldest rank in the run; 0: unknown.
-func (s *sourceSums) addLists(r lsm.Run, oldest uint64, prefix []byte) error {
-	var source uint64 // of the list at hand
-	listLen := func(key []byte) (n int, err error) {
-		n, source, err = codec.ListOf(key)
-		return n, err
-	}
-	return r.PrefixSums(prefix, lsm.PrefixEnd(prefix), listLen, func(list []byte, sum int64) error {
-		s.steps++
-		if s.steps%256 == 0 && s.ctx.Err() != nil {
-			return s.ctx.Err()
-		}
-		if horizon := s.horizons.Of(source); oldest < horizon {
-			within, err := r.Sum(list, horizonKey(list, horizon))
-			if err != nil {
-				return err
-			}
-			sum = within
-		}
-		s.add(source, sum)
-		return nil
-	})
 }

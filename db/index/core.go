@@ -22,7 +22,7 @@ type CoreConfig struct {
 	Logger     *slog.Logger
 	CacheBytes int64                   // bounds the cache of decoded segment blocks
 	ShortList  int64                   // the longest list that is counted by iteration; 0: ShortList
-	EagerSets  bool                    // mark lists by sets whatever that costs; only tests do
+	EagerSets  bool                    // mark lists by sets, and cache sums by source, whatever that costs; only tests do
 	Failpoint  func(name string) error // called before a file is removed; nil: no call
 }
 

@@ -231,9 +231,20 @@ var indexFaults = []fault{
 		"db/segment.TestTreeEqualsMap",
 	},
 	{
-		"an account's count by source has what is out", "db/index/accountquery.go",
+		"an account's count by source has what is out", "db/index/sourcesums.go",
 		"if horizon := s.horizons.Of(source); oldest < horizon {", "if horizon := s.horizons.Of(source); oldest > horizon {",
 		"db.TestKeepEqualsModel",
+	},
+	{
+		"an account's count by source stays at a step of the horizon", "db/index/sourcesums.go",
+		"ok && known.horizons == horizons {", "ok {",
+		"db.TestKeepEqualsModel",
+	},
+	{
+		"the newest log rows in memory miss a link", "db/index/logtail.go",
+		"for ; len(links) > 0 && isOf(&links[0]); links = links[1:] {",
+		"for ; len(links) > 1 && isOf(&links[0]); links = links[1:] {",
+		"db/index.TestLogTail",
 	},
 	{
 		"the minutes of a segment deny what it holds", "db/segment/run.go",
