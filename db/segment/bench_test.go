@@ -32,14 +32,18 @@ func open(b *testing.B, inputs []Input, kinds map[int]Kind, cache *Cache) *Segme
 func BenchmarkWrite(b *testing.B) {
 	const links = 1_000_000
 	s := sampleOf(b, links, false)
-	for b.Loop() {
-		start := time.Now()
-		info, err := Write(filepath.Join(b.TempDir(), "segment"), nil, s.inputs(), Options{})
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.ReportMetric(links/time.Since(start).Seconds(), "links/s")
-		b.ReportMetric(float64(info.Bytes)/links, "B/link")
+	for _, workers := range []int{1, 2, 4} {
+		b.Run(fmt.Sprintf("%d workers", workers), func(b *testing.B) {
+			for b.Loop() {
+				start := time.Now()
+				info, err := Write(filepath.Join(b.TempDir(), "segment"), nil, s.inputs(), Options{workers: workers})
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(links/time.Since(start).Seconds(), "links/s")
+				b.ReportMetric(float64(info.Bytes)/links, "B/link")
+			}
+		})
 	}
 }
 

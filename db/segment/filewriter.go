@@ -92,6 +92,11 @@ func (w *fileWriter) row() []byte { return append(w.buf[:0], make([]byte, sumSiz
 // add writes a row that row returned, and returns its number.
 func (w *fileWriter) add(t table, row []byte) (id int64, err error) {
 	w.buf = row
+	return w.insert(t, row)
+}
+
+// insert writes a row that begins with space for its checksum, and returns its number.
+func (w *fileWriter) insert(t table, row []byte) (id int64, err error) {
 	id = w.next[t]
 	binary.BigEndian.PutUint64(row, rowSum(t, id, row[sumSize:]))
 	if _, err := w.inserts[t].Exec(id, row); err != nil {
@@ -101,8 +106,14 @@ func (w *fileWriter) add(t table, row []byte) (id int64, err error) {
 	return id, nil
 }
 
+// addSet writes a set in a row that row returned.
 func (w *fileWriter) addSet(run int, prefix, row []byte) error {
 	w.buf = row
+	return w.insertSet(run, prefix, row)
+}
+
+// insertSet writes a set in a row that begins with space for its checksum.
+func (w *fileWriter) insertSet(run int, prefix, row []byte) error {
 	binary.BigEndian.PutUint64(row, setSum(run, prefix, row[sumSize:]))
 	if _, err := w.set.Exec(run, prefix, row); err != nil {
 		return fmt.Errorf("write set of %x: %w", prefix, err)

@@ -12,7 +12,7 @@ import (
 // runWriter writes the blocks of one run.
 type runWriter struct {
 	file      *fileWriter
-	z         *zstd.Encoder
+	rows      rowQueue
 	o         Options
 	summary   *summary
 	index     indexWriter
@@ -25,12 +25,14 @@ type runWriter struct {
 
 // writeRun writes a run with its index, its filter and its sets.
 func writeRun(w *fileWriter, z *zstd.Encoder, in Input, path string, o Options) (h runHead, err error) {
-	r := &runWriter{file: w, z: z, o: o, size: cmp.Or(in.Kind.BlockSize, o.blockSize)}
+	r := &runWriter{file: w, o: o, size: cmp.Or(in.Kind.BlockSize, o.blockSize)}
+	r.rows = rowQueue{file: w, z: z, workers: o.workers}
+	defer r.rows.close()
 	if o.format >= formatFixed {
 		r.fixed = fixedWriter{kind: in.Kind.Fixed, room: fixedRoom(o.pageSize)}
 	}
 	r.index = indexWriter{size: o.nodeSize, write: func(b *blockWriter) (int64, error) {
-		return w.add(tableNodes, b.encode(w.row(), z))
+		return r.rows.addBlock(tableNodes, b)
 	}}
 	r.summary = newSummary(in.ID, in.Kind, int64(o.ListOver), path+".hashes"+tmpSuffix, r.addSet)
 	defer r.summary.close()
@@ -40,6 +42,9 @@ func writeRun(w *fileWriter, z *zstd.Encoder, in Input, path string, o Options) 
 	}
 	h.Root, h.Height, err = r.index.finish()
 	if err != nil {
+		return h, err
+	}
+	if err := r.rows.flush(); err != nil {
 		return h, err
 	}
 	r.summary.info.Blocks = w.next[tableBlocks] - h.First
@@ -124,7 +129,7 @@ func (r *runWriter) addFixed(key, fixed []byte, number uint64, before totals) er
 
 // begin begins a block with its first key.
 func (r *runWriter) begin(key []byte, before totals) {
-	r.handle = blockHandle{r.file.next[tableBlocks], before}
+	r.handle = blockHandle{r.rows.nextRow(tableBlocks), before}
 	if before.entries > 0 {
 		// The shortest key above the last key of the previous block and not above this one.
 		r.separator = append(r.separator[:0], key[:common(r.block.last, key)+1]...)
@@ -134,26 +139,21 @@ func (r *runWriter) begin(key []byte, before totals) {
 // setLast sets the last key, which blockWriter.add sets in other blocks.
 func (r *runWriter) setLast(key []byte) { r.block.last = append(r.block.last[:0], key...) }
 
-// flush writes the current block and adds it to the index.
-func (r *runWriter) flush() error {
-	row := r.file.row()
+// flush adds the current block to the file and to the index.
+func (r *runWriter) flush() (err error) {
 	if r.fixed.n() > 0 {
-		row = r.fixed.encode(row)
+		err = r.rows.addFixed(&r.fixed)
 	} else {
-		row = r.block.encode(row, r.z)
+		_, err = r.rows.addBlock(tableBlocks, &r.block)
 	}
-	if _, err := r.file.add(tableBlocks, row); err != nil {
+	if err != nil {
 		return err
 	}
 	return r.index.add(0, r.separator, r.handle)
 }
 
 func (r *runWriter) addSet(prefix []byte, set *distinct.Set) error {
-	row, err := set.Append(r.file.row())
-	if err != nil {
-		return err
-	}
-	return r.file.addSet(r.summary.info.ID, prefix, row)
+	return r.rows.addSet(r.summary.info.ID, prefix, set.Append)
 }
 
 func (r *runWriter) addFilter() (filterHead, error) {

@@ -40,6 +40,7 @@ type Options struct {
 	pageSize  int // SQLite's, in bytes
 	level     zstd.EncoderLevel
 	format    int // 2: no fixed blocks
+	workers   int // that compress
 }
 
 func (o Options) withDefaults() Options {
@@ -49,7 +50,8 @@ func (o Options) withDefaults() Options {
 	for _, d := range []struct {
 		option *int
 		value  int
-	}{{&o.blockSize, 8192}, {&o.nodeSize, 8192}, {&o.pageSize, 4096}, {&o.ListOver, 1000}, {&o.format, format}} {
+	}{{&o.blockSize, 8192}, {&o.nodeSize, 8192}, {&o.pageSize, 4096}, {&o.ListOver, 1000}, {&o.format, format},
+		{&o.workers, defaultWorkers()}} {
 		if *d.option == 0 {
 			*d.option = d.value
 		}
@@ -112,7 +114,7 @@ func write(path string, meta map[string]string, inputs []Input, o Options) (info
 }
 
 // zstdWindow is the window size of the compression in bytes: longer than nearly all blocks. It determines the memory of
-// the encoder, which takes 20 MB with the default of its level, while a compaction and a flush may run at once.
+// a worker's encoder, which takes 20 MB with the default of its level, while a compaction and a flush may run at once.
 const zstdWindow = 256 << 10
 
 // writeRows writes all rows of the file.
@@ -120,7 +122,7 @@ func writeRows(w *fileWriter, path string, meta map[string]string, inputs []Inpu
 	if err := o.Failpoint("created"); err != nil {
 		return nil, err
 	}
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(o.level), zstd.WithEncoderConcurrency(1),
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(o.level), zstd.WithEncoderConcurrency(o.workers),
 		zstd.WithEncoderCRC(false), zstd.WithWindowSize(zstdWindow))
 	if err != nil {
 		return nil, err

@@ -123,11 +123,16 @@ func TestWriteRefuses(t *testing.T) {
 		}
 		return inOrder(all...)
 	}
+	var many []string
+	for i := range 2000 {
+		many = append(many, fmt.Sprintf("g/%04d.1", i))
+	}
 	for _, tc := range []struct {
 		name   string
 		inputs []Input
 		want   string
 	}{
+		{"entries that can't be read after many blocks", []Input{{1, linkKind, &brokenEntries{*one(many...), fault}}}, "no more"},
 		{"keys out of order", []Input{{1, linkKind, one("g/2.1", "g/1.1")}}, "not in order"},
 		{"a key twice", []Input{{1, linkKind, one("g/2.1", "g/2.1")}}, "not in order"},
 		{"entries that can't be read", []Input{{1, linkKind, &brokenEntries{*one("g/2.1"), fault}}}, "no more"},
@@ -138,7 +143,9 @@ func TestWriteRefuses(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			_, err := Write(filepath.Join(dir, "s"), nil, tc.inputs, small)
+			o := small
+			o.workers = 3
+			_, err := Write(filepath.Join(dir, "s"), nil, tc.inputs, o)
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("%v, want %q", err, tc.want)
 			}
@@ -178,7 +185,9 @@ func TestExtremes(t *testing.T) {
 
 func (c content) roundTrip(t *testing.T, name string) {
 	t.Helper()
-	for _, o := range []Options{{}, small} {
+	parallel := small
+	parallel.workers = 3
+	for _, o := range []Options{{}, small, parallel} {
 		path := filepath.Join(t.TempDir(), name)
 		c.write(t, path, o)
 		s, err := Open(path, testKinds, NewCache(1<<20))
@@ -197,13 +206,29 @@ func (c content) roundTrip(t *testing.T, name string) {
 	}
 }
 
-// TestSameBytes checks that the same runs give the same bytes, so that the checksum identifies the content.
+// TestSameBytes checks that the same runs give the same bytes on any number of cores, so that the checksum identifies
+// the content.
 func TestSameBytes(t *testing.T) {
 	t.Parallel()
-	c, dir := makeContent(), t.TempDir()
-	a, b := c.write(t, filepath.Join(dir, "a"), small), c.write(t, filepath.Join(dir, "b"), small)
-	if a.Checksum != b.Checksum {
-		t.Error("two files of the same runs differ")
+	for name, inputs := range map[string]func() []Input{
+		"made":   makeContent().inputs,
+		"sample": sampleOf(t, 3000, false).inputs,
+	} {
+		var first Info
+		for _, workers := range []int{1, 1, 2, 3, 4} {
+			o := small
+			o.workers = workers
+			info, err := Write(filepath.Join(t.TempDir(), "segment"), nil, inputs(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if first.Checksum == "" {
+				first = info
+			}
+			if info.Checksum != first.Checksum {
+				t.Errorf("%s, %d workers: two files of the same runs differ", name, workers)
+			}
+		}
 	}
 }
 
