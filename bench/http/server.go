@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"runtime/debug"
 	"runtime/pprof"
 	"strings"
 	"time"
@@ -35,9 +34,7 @@ func serveChild(text string) error {
 	if err := json.Unmarshal([]byte(text), &o); err != nil {
 		return err
 	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(db.DefaultGCPercent) // as weft serve does
-	}
+	common.SetGC()
 	store, err := db.Open(db.Config{Dir: o.Dir, CacheBytes: int64(o.Cache) << 20})
 	if err != nil {
 		return err

@@ -8,10 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
 
 	"weft.dev/weft/bench/common"
-	"weft.dev/weft/db"
 )
 
 // Each part runs in its own process, so that its memory can be measured and it can be killed. The environment has the
@@ -31,9 +29,7 @@ var roles = map[string]func(context.Context, options) (any, error){
 
 // childMain is the main function of a child: it prints its measurements.
 func childMain(ctx context.Context, role string) error {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(db.DefaultGCPercent)
-	}
+	common.SetGC()
 	var o options
 	if err := json.Unmarshal([]byte(os.Getenv(optionsVariable)), &o); err != nil {
 		return err

@@ -118,6 +118,7 @@ func runServer(ctx context.Context) error {
 }
 
 func measure(ctx context.Context) error {
+	common.SetGC()
 	server, err := common.Self(ctx, append([]string{"-serve"}, os.Args[1:]...)...)
 	if err != nil {
 		return err
