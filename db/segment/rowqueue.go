@@ -30,11 +30,11 @@ type queuedRow struct {
 	fault  any           // a panic
 }
 
-// mostWorkers bounds the workers of a file: with four, compression is no longer the slowest part. Each takes 4 MB.
+// mostWorkers bounds the workers of a file, each of which takes 4 MB. Compression is half of the work, so that many
+// don't make a file faster than a few.
 const mostWorkers = 4
 
-// defaultWorkers leaves half of the cores to the writer, the log and the queries. With two or three cores more than one
-// worker gains nothing.
+// defaultWorkers leaves half of the cores to the writer, the log and the queries.
 func defaultWorkers() int { return max(1, min(runtime.GOMAXPROCS(0)/2, mostWorkers)) }
 
 // nextRow returns the number of the next row of a table.
