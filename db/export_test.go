@@ -71,7 +71,7 @@ func (s *Store) FitUS() int64 {
 	return us
 }
 
-// LogFromDisk makes the store read the log from the database alone.
+// LogFromDisk makes the store read the log from the database alone, until the next commit or pruning.
 func (s *Store) LogFromDisk() { s.core.Tail.Prune(math.MaxUint64) }
 
 // LogClock returns the log's clock, in microseconds since 1970.

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"slices"
 	"sort"
 	"sync/atomic"
 
@@ -10,13 +11,14 @@ import (
 
 // LogTail has the newest rows of the log in memory. Whoever follows the log, as live streams and the counts of the most
 // linked targets do, asks for rows within seconds of their commit: reading them from the database was 12 % of the CPU
-// time of a backfill. One goroutine appends; any may read. The zero LogTail is empty.
+// time of a backfill. A store has one, and a follower's is empty. One goroutine at a time appends or prunes; any may
+// read. The zero LogTail is empty.
 type LogTail struct {
 	parts  atomic.Pointer[[]tailPart]
 	pruned atomic.Uint64 // rows up to this one are no longer in the log
 }
 
-// tailPart is the rows of a commit with their links.
+// tailPart is the rows of a commit, or of several small ones, with their links.
 type tailPart struct {
 	rows  []logrow.Row
 	links []logrow.LinkRow
@@ -24,11 +26,16 @@ type tailPart struct {
 }
 
 const (
-	// tailBytes bounds the memory of a tail: some 20,000 rows, 20 seconds of a stream of 1,000 events a second.
+	// tailBytes bounds the memory of a tail: some 20,000 rows, 20 seconds of a stream of 1,000 events a second. A commit
+	// of more leaves it empty.
 	tailBytes = 4 << 20
 	// tailRowBytes and tailLinkBytes are the sizes of a row and of a link without their bytes.
 	tailRowBytes  = 96
-	tailLinkBytes = 64
+	tailLinkBytes = 56
+	// tailRows is the number of rows up to which a part takes those of the next commit too, and tailParts divides
+	// tailBytes into the bytes of such a part: so there are some dozens of parts however small the commits are.
+	tailRows  = 512
+	tailParts = 16
 )
 
 // Append adds the rows of a commit with their links, both in order. It copies them.
@@ -40,10 +47,13 @@ func (t *LogTail) Append(rows []logrow.Row, links []logrow.LinkRow) {
 	var kept []tailPart
 	if old := t.parts.Load(); old != nil {
 		kept = *old
-		last := kept[len(kept)-1].rows
-		if last[len(last)-1].Seq+1 != rows[0].Seq {
+		if kept[len(kept)-1].last()+1 != rows[0].Seq {
 			kept = nil
 		}
+	}
+	if n := len(kept); n > 0 && len(kept[n-1].rows) < tailRows && kept[n-1].bytes+part.bytes <= tailBytes/tailParts {
+		part = kept[n-1].with(&part)
+		kept = kept[:n-1]
 	}
 	bytes := part.bytes
 	first := len(kept)
@@ -95,6 +105,11 @@ func newTailPart(rows []logrow.Row, links []logrow.LinkRow) tailPart {
 		part.links[i].Target = hold(part.links[i].Target)
 	}
 	return part
+}
+
+// with returns the rows of a part and of the next one. They share the bytes of keys and targets.
+func (p *tailPart) with(next *tailPart) tailPart {
+	return tailPart{slices.Concat(p.rows, next.rows), slices.Concat(p.links, next.links), p.bytes + next.bytes}
 }
 
 // between returns the parts that have the rows after a row, up to another; nil: some are not in memory.

@@ -152,3 +152,19 @@ func compareTail(t *testing.T, tail *LogTail, all []logrow.Logged, pruned, gap u
 }
 
 func sameLinks(a, b []codec.RecordLink) bool { return len(a)+len(b) == 0 || reflect.DeepEqual(a, b) }
+
+// TestLogTailOfSmallCommits: the number of parts is bounded, and with it the cost of a commit.
+func TestLogTailOfSmallCommits(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(1, 4))
+	var tail LogTail
+	for seq := range uint64(60_000) {
+		tail.Append(madeRows(r, seq, 1, 1))
+		if parts := len(*tail.parts.Load()); parts > 100 {
+			t.Fatalf("%d parts after %d commits", parts, seq+1)
+		}
+	}
+	if _, ok := tail.rows(50_000, 60_000); !ok {
+		t.Error("the newest 10,000 rows are not in memory")
+	}
+}

@@ -52,7 +52,7 @@ func (s *sourceSums) addLists(r lsm.Run, oldest uint64, prefix []byte) error {
 		horizons = nil
 	}
 	key := sourcesKey + string(prefix)
-	if known, ok := run.Derived(key).(*runSources); ok && known.horizons == horizons {
+	if known, ok := run.Derived(key).(*runSources); ok && known.isOf(horizons) {
 		for source, n := range known.by {
 			s.add(source, n)
 		}
@@ -89,6 +89,19 @@ const (
 type runSources struct {
 	horizons *keep.Horizons // of the links that are left out; nil: none is out
 	by       map[uint64]int64
+}
+
+// isOf reports whether the sums leave out what these horizons do. by has all sources of the run in the range.
+func (k *runSources) isOf(h *keep.Horizons) bool {
+	if k.horizons == h {
+		return true
+	}
+	for source := range k.by {
+		if k.horizons.Of(source) != h.Of(source) {
+			return false
+		}
+	}
+	return true
 }
 
 // readLists calls add with each list of a run in a range of targets: with its source, and with the sum of its links

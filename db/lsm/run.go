@@ -28,8 +28,8 @@ type Run interface {
 	// Excludes reports whether what is in memory shows that the run has no key with the same prefix as key; hash is the
 	// hash of that prefix. It reads no file.
 	Excludes(hash uint64, key []byte) bool
-	// MayContain returns false when the run has no key with the same prefix as key. It may read a file, and is right more
-	// often than Excludes.
+	// MayContain returns false only if the run has no key with the same prefix as key. It may read a file, and finds that
+	// out more often than Excludes.
 	MayContain(hash uint64, key []byte) bool
 	// Find returns the value of key.
 	Find(key []byte) (value []byte, ok bool, err error)

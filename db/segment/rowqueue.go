@@ -2,7 +2,9 @@ package segment
 
 import (
 	"bytes"
+	"fmt"
 	"runtime"
+	"runtime/debug"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -27,7 +29,7 @@ type queuedRow struct {
 	raw    []byte // a block before compression
 	row    []byte
 	done   chan struct{} // gets a value when row is complete
-	fault  any           // a panic
+	fault  error         // a panic, with its stack
 }
 
 // mostWorkers bounds the workers of a file, each of which takes 4 MB. Compression is half of the work, so that many
@@ -46,14 +48,17 @@ func (q *rowQueue) addBlock(t table, b *blockWriter) (id int64, err error) {
 		return q.file.add(t, b.encode(q.file.row(), q.z))
 	}
 	id = q.nextRow(t)
+	raw := b.encodeRaw()
 	r, err := q.slot(t)
 	if err != nil {
 		return 0, err
 	}
-	r.raw = append(r.raw[:0], b.encodeRaw()...)
+	r.raw = append(r.raw[:0], raw...)
 	go func() {
 		defer func() {
-			r.fault = recover()
+			if p := recover(); p != nil {
+				r.fault = fmt.Errorf("%v\n%s", p, debug.Stack())
+			}
 			r.done <- struct{}{}
 		}()
 		r.row = q.z.EncodeAll(r.raw, r.row)
@@ -71,8 +76,8 @@ func (q *rowQueue) addFixed(w *fixedWriter) error {
 	if err != nil {
 		return err
 	}
+	defer func() { r.done <- struct{}{} }() // after a panic too: close waits for it
 	r.row = w.encode(r.row)
-	r.done <- struct{}{}
 	return nil
 }
 
@@ -89,10 +94,10 @@ func (q *rowQueue) addSet(run int, prefix []byte, content func(row []byte) ([]by
 	if err != nil {
 		return err
 	}
+	defer func() { r.done <- struct{}{} }()
 	r.run = run
 	r.prefix = bytes.Clone(prefix)
 	r.row, err = content(r.row)
-	r.done <- struct{}{}
 	return err
 }
 
@@ -118,9 +123,12 @@ func (q *rowQueue) slot(t table) (*queuedRow, error) {
 	return r, nil
 }
 
-// writeOldest waits for the oldest row and writes it.
+// writeOldest waits for the oldest row and writes it. A panic of its goroutine goes on here.
 func (q *rowQueue) writeOldest() (err error) {
 	r := q.await()
+	if r.fault != nil {
+		panic(r.fault)
+	}
 	if r.table == 0 {
 		err = q.file.insertSet(r.run, r.prefix, r.row)
 	} else {
@@ -130,15 +138,12 @@ func (q *rowQueue) writeOldest() (err error) {
 	return err
 }
 
-// await waits for the oldest row, and removes it from the queue. A panic of its goroutine goes on here.
+// await waits for the oldest row, and removes it from the queue.
 func (q *rowQueue) await() *queuedRow {
 	r := q.waiting[0]
 	q.waiting = append(q.waiting[:0], q.waiting[1:]...)
 	q.next[r.table]--
 	<-r.done
-	if r.fault != nil {
-		panic(r.fault)
-	}
 	return r
 }
 
