@@ -104,7 +104,7 @@ func TestSmallDisk(t *testing.T) {
 	var clock atomic.Int64
 	clock.Store(1_770_000_000)
 	began := time.Now()
-	c := &crowd{t: t, r: rand.New(rand.NewPCG(1, 1)), cfg: db.Config{
+	c := &crowd{t: t, r: rand.New(rand.NewPCG(1, 1)), cfg: db.Config{Disk: disk.Space,
 		Dir: smallDisk(t, size), SealBytes: 256 << 10, CacheBytes: 1 << 20,
 		Budget: disk.Budget{Percent: 90}, Keep: must(keep.Parse("*=fit")), ReplayWindow: 10 * time.Minute,
 		Checkpoint: must(checkpoint.Parse("200 frames")),
@@ -164,7 +164,7 @@ func TestSmallDisk(t *testing.T) {
 // again. Indexing pauses, and queries go on. Then indexing resumes by itself, also after a restart on the full disk.
 // Nothing is lost.
 func TestDiskOfOthers(t *testing.T) {
-	c := &crowd{t: t, r: rand.New(rand.NewPCG(1, 1)), cfg: db.Config{
+	c := &crowd{t: t, r: rand.New(rand.NewPCG(1, 1)), cfg: db.Config{Disk: disk.Space,
 		Dir: smallDisk(t, 64<<20), SealBytes: 256 << 10, CacheBytes: 1 << 20,
 		Checkpoint: must(checkpoint.Parse("200 frames")), Now: time.Now}}
 	c.open()
