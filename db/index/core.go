@@ -31,8 +31,8 @@ type CoreConfig struct {
 type Core struct {
 	CoreConfig
 	Reader   *sqlx.DB
-	Instance string // the name of the index; set once, before the first query
-	Tail     LogTail
+	Instance string  // the name of the index; set once, before the first query
+	Tail     LogTail // the newest rows of the log
 
 	current atomic.Pointer[Snapshot]
 	filesMu sync.Mutex // guards the counts of file sets and files, and retired

@@ -9,10 +9,10 @@ import (
 	"weft.dev/weft/db/logrow"
 )
 
-// LogTail has the newest rows of the log in memory. Whoever follows the log, as live streams and the counts of the most
-// linked targets do, asks for rows within seconds of their commit: reading them from the database was 12 % of the CPU
-// time of a backfill. A store has one, and a follower's is empty. One goroutine at a time appends or prunes; any may
-// read. The zero LogTail is empty.
+// LogTail holds the newest rows of the log in memory. Live streams and the counts of the most linked targets read rows
+// within seconds of their commit. From the database, that was 12 % of the CPU time of a replay of recent events (a
+// profile in bench/machine). Only a store appends: a follower's LogTail stays empty. One goroutine at a time may append
+// or prune, and any may read. The zero LogTail is empty.
 type LogTail struct {
 	parts  atomic.Pointer[[]tailPart]
 	pruned atomic.Uint64 // rows up to this one are no longer in the log

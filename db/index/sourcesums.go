@@ -11,8 +11,8 @@ import (
 	"weft.dev/weft/db/segment"
 )
 
-// sourceSums adds up links by source: of the sources with the lowest ids from one on, of which a page is made, and of
-// all together.
+// sourceSums adds up links by source for a page of sources, which are in the order of their ids, and the total of all
+// sources.
 type sourceSums struct {
 	ctx      context.Context
 	from, to uint64 // by has all of these; to moves down where there are too many

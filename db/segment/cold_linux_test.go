@@ -12,10 +12,9 @@ import (
 	"weft.dev/weft/db/lsm"
 )
 
-// BenchmarkCold reports the bytes that a look-up by record reads from the disk: one that asks the filter (find), and one
-// that doesn't (likely). The block cache is too small for it, and the page cache has nothing of the file. It also
-// reports what part of the file an iteration over the run by target reads. It counts bytes, so that the disk's speed and
-// its own cache do not matter.
+// BenchmarkCold reports the bytes that a look-up by record reads from the disk: with the filter (find) and without it
+// (likely). The block cache is too small for the file, and the page cache has nothing of it. It also reports what part
+// of the file an iteration over the run by target reads. The bytes don't depend on the disk's speed or cache.
 //
 //	go test ./db/segment -run '^$' -bench Cold -benchtime 1x
 func BenchmarkCold(b *testing.B) {

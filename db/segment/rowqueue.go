@@ -9,9 +9,9 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// rowQueue compresses blocks on several cores, and writes the rows of a run in the order in which they are added: so
-// the bytes of a file don't depend on the number of cores. Compression is half of the time of a flush or a compaction,
-// each of which has one goroutine for the rest.
+// rowQueue compresses blocks on several cores, and writes the rows of a run in the order in which they are added. So
+// the bytes of a file don't depend on the number of cores. One goroutine does the rest of a flush or a compaction:
+// profiles have a third to a half of its time in compression.
 type rowQueue struct {
 	file    *fileWriter
 	z       *zstd.Encoder
@@ -32,8 +32,8 @@ type queuedRow struct {
 	fault  error         // a panic, with its stack
 }
 
-// mostWorkers bounds the workers of a file, each of which takes 4 MB. Compression is half of the work, so that many
-// don't make a file faster than a few.
+// mostWorkers bounds the workers of a file. An encoder takes 4 MB. More workers wait for the goroutine that makes the
+// blocks, which has at least half of the work.
 const mostWorkers = 4
 
 // defaultWorkers leaves half of the cores to the writer, the log and the queries.

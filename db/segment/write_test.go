@@ -132,7 +132,7 @@ func TestWriteRefuses(t *testing.T) {
 		inputs []Input
 		want   string
 	}{
-		{"entries that can't be read after many blocks", []Input{{1, linkKind, &brokenEntries{*one(many...), fault}}}, "no more"},
+		{"entries that can't be read after many", []Input{{1, linkKind, &brokenEntries{*one(many...), fault}}}, "no more"},
 		{"keys out of order", []Input{{1, linkKind, one("g/2.1", "g/1.1")}}, "not in order"},
 		{"a key twice", []Input{{1, linkKind, one("g/2.1", "g/2.1")}}, "not in order"},
 		{"entries that can't be read", []Input{{1, linkKind, &brokenEntries{*one("g/2.1"), fault}}}, "no more"},
