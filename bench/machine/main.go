@@ -34,6 +34,7 @@ type options struct {
 	Live             time.Duration
 	Volume           int // GB
 	S3, Alone        bool
+	Compact          bool
 	Rest             time.Duration
 	Dir              string
 }
@@ -57,6 +58,8 @@ func runCommand(ctx context.Context) error {
 			&cli.BoolFlag{Name: "s3", Usage: "replicate to an S3 server in memory, in place of a directory: at most some " +
 				"million events", Destination: &o.S3},
 			&cli.BoolFlag{Name: "alone", Usage: "without a replica", Destination: &o.Alone},
+			&cli.BoolFlag{Name: "compact", Usage: "compact all segments into one while the live stream is followed",
+				Destination: &o.Compact},
 			&cli.DurationFlag{Name: "rest", Usage: "how long nothing changes after the archive before the files are measured; " +
 				"weft.db returns its last free pages within twenty minutes", Value: 30 * time.Second, Destination: &o.Rest},
 			&cli.StringFlag{Name: "dir", Usage: "`DIRECTORY` of the volume and of the replica; default: a temporary one",

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -50,12 +51,17 @@ func measureReplay(ctx context.Context, w *weft, o options) error {
 }
 
 // measureLive follows live events.
-func measureLive(ctx context.Context, w *weft, server *sim.Server, o options) error {
+func measureLive(ctx context.Context, w *weft, server *sim.Server, o options) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	go emit(ctx, server, o.Rate)
 	if err := w.settle(ctx, o.Rest); err != nil {
 		return err
+	}
+	if o.Compact {
+		compacted := make(chan error, 1)
+		go func() { compacted <- w.compact(ctx) }()
+		defer func() { err = errors.Join(err, <-compacted) }()
 	}
 	begun := time.Now()
 	before := w.processor()
@@ -63,7 +69,7 @@ func measureLive(ctx context.Context, w *weft, server *sim.Server, o options) er
 	var s sample
 	var first, last status
 	var late []time.Duration
-	err := w.watch(ctx, &s, o, func(st status) bool {
+	err = w.watch(ctx, &s, o, func(st status) bool {
 		if first.Upstream.Committed == 0 {
 			first = st
 		}
@@ -76,9 +82,10 @@ func measureLive(ctx context.Context, w *weft, server *sim.Server, o options) er
 	}
 	took := time.Since(begun)
 	used := w.processor() - before
-	fmt.Printf("live         %.0f events/s for %s: %.1f %% of a core; behind by %s median, %s at most\n",
+	fmt.Printf("live         %.0f events/s for %s: %.1f %% of a core; behind by %s median, %s p99, %s at most\n",
 		float64(last.Upstream.Committed-first.Upstream.Committed)/took.Seconds(), took.Round(time.Second),
-		100*used.Seconds()/took.Seconds(), at(late, 0.5), at(late, 1))
+		100*used.Seconds()/took.Seconds(), at(late, 0.5), at(late, 0.99),
+		at(late, 1))
 	s.print(w, last)
 	if w.asked != nil {
 		asked := w.asked.count()

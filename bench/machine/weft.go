@@ -249,3 +249,14 @@ func (w *weft) get(ctx context.Context, path string) ([]byte, error) {
 	}
 	return text.Bytes(), err
 }
+
+// compact compacts all segments into one, and prints how long that took.
+func (w *weft) compact(ctx context.Context) error {
+	begun := time.Now()
+	text, err := exec.CommandContext(ctx, w.binary, "compact", "--data", w.data).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("compact: %w\n%s", err, text)
+	}
+	fmt.Printf("compact      %s: %s\n", time.Since(begun).Round(time.Second), bytes.TrimSpace(text))
+	return nil
+}
