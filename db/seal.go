@@ -156,7 +156,7 @@ func (s *Store) writeSegment(p segmentPlan) (f *index.File, gone int64, err erro
 			return nil, 0, err
 		}
 		entries.Keep(out.kept(id))
-		input := segment.Input{ID: id, Kind: index.RunKinds[id], Entries: &yielding{entries, s, 0, p.between}}
+		input := segment.Input{ID: id, Kind: index.RunKinds[id], Entries: s.newYielding(entries, p.between)}
 		switch id {
 		case index.RunTargets:
 			input.Entries = &rankNotes{Entries: input.Entries, meta: meta, oldest: math.MaxUint64}

@@ -7,23 +7,30 @@ import (
 	"runtime/debug"
 	"time"
 
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/lsm"
 )
 
 // errClosed ends the writing of a segment when the store closes: Close doesn't wait for a compaction.
 var errClosed = errors.New("the store is closing")
 
-// yielding iterates over the entries of a seal or a compaction until the store is closed, and lets others run
-// meanwhile.
+// yielding iterates over the entries of a seal or a compaction until the store is closed. Between entries it leaves the
+// processor and the disk to others.
 type yielding struct {
 	*lsm.CompactionIterator
 	s       *Store
 	n       int
+	begun   time.Time    // since the last yield, the entries are read, compressed and written
 	between func() error // runs smaller compactions; nil: there are none
 }
 
-// yieldEvery is the number of a compaction's entries between two yields of the processor, some 100 µs: commits and
-// queries that wait run then, where Go's scheduler would run them after 10 ms.
+func (s *Store) newYielding(entries *lsm.CompactionIterator, between func() error) *yielding {
+	return &yielding{CompactionIterator: entries, s: s, begun: time.Now(), between: between}
+}
+
+// yieldEvery is the number of a compaction's entries between two yields, some 100 µs of processor time: commits and
+// queries that wait run then, where Go's scheduler would run them after 10 ms. Entries that take longer than
+// disk.Rest's bound waited for the disk.
 const yieldEvery = 256
 
 func (y *yielding) Next() (bool, error) {
@@ -32,12 +39,14 @@ func (y *yielding) Next() (bool, error) {
 		if y.s.isClosed() {
 			return false, errClosed
 		}
+		disk.Rest(time.Since(y.begun))
 		runtime.Gosched()
 		if y.between != nil {
 			if err := y.between(); err != nil {
 				return false, err
 			}
 		}
+		y.begun = time.Now()
 	}
 	return y.CompactionIterator.Next()
 }

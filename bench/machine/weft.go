@@ -257,6 +257,7 @@ func (w *weft) compact(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("compact: %w\n%s", err, text)
 	}
-	fmt.Printf("compact      %s: %s\n", time.Since(begun).Round(time.Second), bytes.TrimSpace(text))
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n") // progress, and then the result
+	fmt.Printf("compact      after %s: %s\n", time.Since(begun).Round(time.Second), lines[len(lines)-1])
 	return nil
 }

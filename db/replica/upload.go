@@ -12,6 +12,7 @@ import (
 	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
 
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/db/replica/restore"
 )
@@ -82,7 +83,7 @@ func encode(w io.Writer, f *os.File) error {
 	}); err != nil {
 		return err
 	}
-	in := bufio.NewReaderSize(io.NewSectionReader(f, 0, info.Size()), 1<<20)
+	in := bufio.NewReaderSize(disk.PacedReader(io.NewSectionReader(f, 0, info.Size())), 1<<20)
 	page := make([]byte, pageSize)
 	for pgno := uint32(1); pgno <= uint32(pages); pgno++ {
 		if _, err := io.ReadFull(in, page); err != nil {

@@ -16,7 +16,7 @@ import (
 // writeTables writes a file with rows of the given sizes in tables blocks and sets.
 func writeTables(tb testing.TB, path string, pageSize int, sizes []int) {
 	tb.Helper()
-	w, err := createFile(path, pageSize, format)
+	w, err := createFile(path, Options{pageSize: pageSize}.withDefaults())
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -257,7 +257,7 @@ func TestSwappedRows(t *testing.T) {
 			t.Parallel()
 			c, path := makeContent(), filepath.Join(t.TempDir(), "segment")
 			c.write(t, path, small)
-			w, err := createFile(path+"x", 512, format)
+			w, err := createFile(path+"x", small.withDefaults())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -4,12 +4,16 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 
 	"github.com/cespare/xxhash/v2"
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"weft.dev/weft/db/disk"
 )
 
 // uri returns the driver's name of a file, with pragmas and parameters.
@@ -40,11 +44,14 @@ type fileWriter struct {
 	next    [tableFilters + 1]int64 // number of the next row
 	set     *sql.Stmt
 	buf     []byte // of the row being written
+
+	file      *os.File // the same file
+	writeback disk.Writeback
 }
 
 // createFile creates the file. It uses no journal and no sync, because an incomplete file is never read and Write syncs
 // the complete one. SQLite keeps up to 4 MiB of dirty pages in memory.
-func createFile(path string, pageSize, format int) (*fileWriter, error) {
+func createFile(path string, o Options) (*fileWriter, error) {
 	name, err := uri(path, "_pragma=locking_mode(EXCLUSIVE)")
 	if err != nil {
 		return nil, err
@@ -57,8 +64,12 @@ func createFile(path string, pageSize, format int) (*fileWriter, error) {
 	w := &fileWriter{db: db, next: [...]int64{0, 1, 1, 1}}
 	// page_size must come first: the first page fixes it.
 	_, err = db.Exec(fmt.Sprintf("PRAGMA page_size = %d; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"+
-		"PRAGMA cache_size = -4096; PRAGMA application_id = %d; PRAGMA user_version = %d", pageSize, applicationID, format))
+		"PRAGMA cache_size = -4096; PRAGMA application_id = %d; PRAGMA user_version = %d", o.pageSize, applicationID, o.format))
 	if err == nil {
+		w.file, err = os.Open(path)
+	}
+	if err == nil {
+		w.writeback = disk.Writeback{File: w.file, Write: o.writeDirty}
 		err = w.begin()
 	}
 	if err != nil {
@@ -102,6 +113,7 @@ func (w *fileWriter) insert(t table, row []byte) (id int64, err error) {
 	if _, err := w.inserts[t].Exec(id, row); err != nil {
 		return 0, fmt.Errorf("write row %d of %s: %w", id, t, err)
 	}
+	w.writeback.Wrote(len(row))
 	w.next[t]++
 	return id, nil
 }
@@ -118,6 +130,7 @@ func (w *fileWriter) insertSet(run int, prefix, row []byte) error {
 	if _, err := w.set.Exec(run, prefix, row); err != nil {
 		return fmt.Errorf("write set of %x: %w", prefix, err)
 	}
+	w.writeback.Wrote(len(row))
 	return nil
 }
 
@@ -135,9 +148,10 @@ func (w *fileWriter) addHead(h head) error {
 
 func (w *fileWriter) commit() error {
 	if err := w.tx.Commit(); err != nil {
+		w.abort()
 		return err
 	}
-	return w.db.Close()
+	return errors.Join(w.db.Close(), w.file.Close())
 }
 
 func (w *fileWriter) abort() {
@@ -145,4 +159,7 @@ func (w *fileWriter) abort() {
 		_ = w.tx.Rollback()
 	}
 	_ = w.db.Close()
+	if w.file != nil {
+		_ = w.file.Close()
+	}
 }

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"github.com/klauspost/compress/zstd"
+
+	"weft.dev/weft/db/disk"
 )
 
 // Input is the content of one run of a new segment.
@@ -41,6 +43,8 @@ type Options struct {
 	level     zstd.EncoderLevel
 	format    int // 2: no fixed blocks
 	workers   int // that compress
+
+	writeDirty func(*os.File) // disk.WriteDirty
 }
 
 func (o Options) withDefaults() Options {
@@ -55,6 +59,9 @@ func (o Options) withDefaults() Options {
 		if *d.option == 0 {
 			*d.option = d.value
 		}
+	}
+	if o.writeDirty == nil {
+		o.writeDirty = disk.WriteDirty
 	}
 	if o.level == 0 {
 		o.level = zstd.SpeedBetterCompression
@@ -90,7 +97,7 @@ func write(path string, meta map[string]string, inputs []Input, o Options) (info
 	if err := os.Remove(tmp); err != nil && !os.IsNotExist(err) {
 		return info, err
 	}
-	w, err := createFile(tmp, o.pageSize, o.format)
+	w, err := createFile(tmp, o)
 	defer func() {
 		if err != nil {
 			_ = os.Remove(tmp)
@@ -154,7 +161,7 @@ func install(tmp, path string, info *Info, o Options) error {
 	}
 	err = f.Sync()
 	if err == nil {
-		info.Checksum, info.Bytes, err = Checksum(f)
+		info.Checksum, info.Bytes, err = Checksum(disk.PacedReader(f))
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err

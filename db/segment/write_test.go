@@ -1,9 +1,11 @@
 package segment
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -315,3 +317,52 @@ func TestWriteMemory(t *testing.T) {
 	}
 	t.Logf("%d MiB of memory, %d blocks, %d prefixes", e.most>>20, info.Runs[0].Blocks, info.Runs[0].Prefixes)
 }
+
+// TestWriteback: little of a file is left for its last sync, because the rows are written to the disk meanwhile.
+func TestWriteback(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "segment")
+	calls, last := 0, int64(0)
+	o := Options{workers: 2, writeDirty: func(f *os.File) {
+		st, err := f.Stat()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		// SQLite holds 4 MiB of pages.
+		if n := st.Size() - last; n > 4<<20+2<<20 {
+			t.Errorf("%d bytes of the file at once", n)
+		}
+		last = st.Size()
+		calls++
+	}}
+	info, err := Write(path, nil, []Input{{2, Kind{Keyspace: recordsKind.Keyspace}, &noise{entries: 6000}}}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if least := int(info.Bytes>>20) - 1; calls < least || info.Bytes < 10<<20 {
+		t.Errorf("%d calls for %d bytes", calls, info.Bytes)
+	}
+}
+
+// noise is entries that do not compress.
+type noise struct {
+	entries, n int
+	key, value []byte
+}
+
+func (e *noise) Next() (bool, error) {
+	if e.n == e.entries {
+		return false, nil
+	}
+	e.n++
+	e.key = fmt.Appendf(e.key[:0], "%08d", e.n)
+	e.value = e.value[:0]
+	for range 256 {
+		e.value = binary.LittleEndian.AppendUint64(e.value, rand.Uint64())
+	}
+	return true, nil
+}
+
+func (e *noise) Key() []byte   { return e.key }
+func (e *noise) Value() []byte { return e.value }
