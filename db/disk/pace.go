@@ -48,6 +48,26 @@ func (w *Writeback) Wrote(n int) {
 	}
 }
 
+// PacedFile is a file that background work writes: it is written to the disk meanwhile, with rests.
+type PacedFile struct {
+	*os.File
+	writeback Writeback
+}
+
+// NewPacedFile returns a PacedFile.
+func NewPacedFile(file *os.File) *PacedFile {
+	return &PacedFile{file, Writeback{File: file, Write: WriteDirty}}
+}
+
+// WriteAt implements io.WriterAt.
+func (f *PacedFile) WriteAt(b []byte, at int64) (int, error) {
+	begun := time.Now()
+	n, err := f.File.WriteAt(b, at)
+	f.writeback.Wrote(n)
+	Rest(time.Since(begun))
+	return n, err
+}
+
 // PacedReader returns a reader that rests after each read of r.
 func PacedReader(r io.Reader) io.Reader { return &pacedReader{r} }
 

@@ -393,4 +393,24 @@ var indexFaults = []fault{
 		"if seq := codec.BodyRef(value); seq > 0 {", "if seq := codec.BodyRef(value); false {",
 		"db.TestKeepGivesSpaceBack",
 	},
+	{
+		"a compaction takes all of a slow disk's time", "db/worker.go",
+		"disk.Rest(time.Since(y.begun))", "_ = disk.Rest",
+		"db.TestYieldingRests",
+	},
+	{
+		"smaller compactions count as a transfer of the larger one", "db/worker.go",
+		"\t\ty.begun = time.Now()\n", "\n",
+		"db.TestYieldingRests",
+	},
+	{
+		"a segment is written to the disk by its last sync", "db/segment/filewriter.go",
+		"w.writeback.Wrote(len(row))\n\tw.next[t]++", "w.next[t]++",
+		"db/segment.TestWriteback",
+	},
+	{
+		"an upload takes all of a slow disk's time", "db/disk/pace.go",
+		"Rest(time.Since(begun))", "_ = begun",
+		"db/disk.TestPacedReader",
+	},
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 
 	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
@@ -89,10 +88,16 @@ type applied struct {
 	read     int64 // bytes of files
 }
 
+// database is a file that is restored.
+type database interface {
+	io.WriterAt
+	Truncate(size int64) error
+}
+
 // apply writes the files of a chain to a database file, one after the other. It writes a page once for each file that
 // has it. It takes the memory of one page, whatever the size of the database.
 func apply(
-	ctx context.Context, client litestream.ReplicaClient, files []File, to *os.File, progress func(bytes int64),
+	ctx context.Context, client litestream.ReplicaClient, files []File, to database, progress func(bytes int64),
 ) (applied, error) {
 	var a applied
 	for _, f := range files {

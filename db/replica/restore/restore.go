@@ -238,7 +238,7 @@ type assembled struct {
 // assemble writes the database as of a target to a file. If a file of the chain is damaged or vanishes meanwhile, as
 // compacted files do, assemble tries the remaining files, as long as they lead as far.
 func assemble(
-	ctx context.Context, client litestream.ReplicaClient, t Target, to *os.File, begin func([]File) error,
+	ctx context.Context, client litestream.ReplicaClient, t Target, to database, begin func([]File) error,
 	progress func(int64),
 ) (assembled, error) {
 	var a assembled

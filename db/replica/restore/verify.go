@@ -18,6 +18,7 @@ import (
 
 	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/replica/config"
 )
 
@@ -160,7 +161,7 @@ func (x *verification) restore(ctx context.Context, client litestream.ReplicaCli
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	a, err := assemble(ctx, client, Target{}, f, func(files []File) error {
+	a, err := assemble(ctx, client, Target{}, disk.NewPacedFile(f), func(files []File) error {
 		size, err := DatabaseBytes(ctx, client, files[len(files)-1])
 		if err != nil {
 			return err

@@ -1,0 +1,81 @@
+package db
+
+import (
+	"encoding/binary"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"weft.dev/weft/db/index"
+	"weft.dev/weft/db/lsm"
+)
+
+// slowRun is a run on a slow disk: an iteration waits for each yieldEvery entries.
+type slowRun struct {
+	lsm.Run
+	wait time.Duration
+}
+
+func (r slowRun) Iterate(from, to []byte, reverse bool) (lsm.Iterator, error) {
+	it, err := r.Run.Iterate(from, to, reverse)
+	return &slowIterator{Iterator: it, wait: r.wait}, err
+}
+
+type slowIterator struct {
+	lsm.Iterator
+	wait time.Duration
+	n    int
+}
+
+func (it *slowIterator) Next() (bool, error) {
+	it.n++
+	if it.n%yieldEvery == 0 {
+		time.Sleep(it.wait)
+	}
+	return it.Iterator.Next()
+}
+
+// TestYieldingRests: a compaction takes half of a slow disk's time at most, and all of a fast one's.
+func TestYieldingRests(t *testing.T) {
+	t.Parallel()
+	const yields = 20
+	keyspace := index.RunKinds[index.RunNames].Keyspace
+	b := lsm.NewBuilder(keyspace, 0, 0)
+	for i := range uint64(yields * yieldEvery) {
+		b.Add(binary.BigEndian.AppendUint64(nil, i), []byte("x"))
+	}
+	run := b.Finish()
+	for _, tc := range []struct {
+		name               string
+		wait, between, max time.Duration
+	}{
+		{"slow disk", 60 * time.Millisecond, 0, yields * 120 * time.Millisecond},
+		{"fast disk", time.Millisecond, 0, yields * time.Millisecond},
+		{"slow disk, with smaller compactions between", 60 * time.Millisecond, time.Second,
+			yields * (time.Second + 120*time.Millisecond)},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := &Store{closed: make(chan struct{})}
+				entries, err := lsm.NewCompactionIterator(keyspace, []lsm.Run{slowRun{run, tc.wait}}, true)
+				if err != nil {
+					t.Fatal(err)
+				}
+				begun := time.Now()
+				it := s.newYielding(entries, func() error { time.Sleep(tc.between); return nil })
+				n := 0
+				for more := true; more; n++ {
+					more, err = it.Next()
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+				took := time.Since(begun)
+				if least := tc.max * 9 / 10; n != yields*yieldEvery+1 || took < least || took > tc.max {
+					t.Errorf("%d entries in %s, want %d in %s", n-1, took, yields*yieldEvery, tc.max)
+				}
+			})
+		})
+	}
+}
