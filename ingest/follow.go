@@ -59,6 +59,9 @@ func (in *Ingest) readLive(ctx context.Context, l *upstream.Live, h *host, p *st
 	isFirst := true
 	for {
 		var e upstream.Event
+		if l.Pauses() {
+			in.queue.flush()
+		}
 		err := l.Next(ctx, &e)
 		switch {
 		case errors.Is(err, upstream.ErrSkip):

@@ -20,10 +20,13 @@ type queue struct {
 	cost   int           // of ready, in bytes
 	cur    *batch        // the batch that is filled
 	spare  *batch        // an empty batch; nil: it is being committed
-	begun  chan struct{} // cur has its first event
-	full   chan struct{} // cur is full
-	room   chan struct{} // a batch was taken
-	idle   chan struct{} // closed while no event is queued or being committed
+	curAge time.Duration // the longest wait of its first event
+	// gathered means that the events of the next batch have come while the reader paused.
+	gathered bool
+	begun    chan struct{} // cur has its first event
+	full     chan struct{} // cur is full
+	room     chan struct{} // a batch was taken
+	idle     chan struct{} // closed while no event is queued or being committed
 
 	now   func() time.Time
 	since time.Time // of the last commit while events wait; zero: no event is queued or being committed
@@ -36,6 +39,10 @@ const ahead = 4
 // batchBytes is the memory at which a batch is full; the reader waits at ahead times as much. 1,000 events commonly
 // take 1.5 MB; 1,000 of the largest records would take gigabytes.
 const batchBytes = 4 << 20
+
+// gatheredAge is the longest wait of the first of events that have gathered. The others are read within some
+// milliseconds.
+const gatheredAge = 20 * time.Millisecond
 
 func newQueue(size int, age time.Duration) *queue {
 	q := &queue{
@@ -125,13 +132,41 @@ func (q *queue) add(ctx context.Context, do func(*batch)) error {
 	q.cur.bodies = q.bodies
 	do(q.cur)
 	if before == 0 && q.cur.seen > 0 {
-		q.busy()
-		signal(q.begun)
+		q.begin()
 	}
 	if q.cur.seen >= q.size || q.cur.cost() >= batchBytes {
 		signal(q.full)
 	}
 	return nil
+}
+
+// flush is called before the reader pauses while events gather. The current batch is ready. The next one is as soon as
+// the gathered events are read.
+func (q *queue) flush() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.gathered = true
+	if q.cur.seen > 0 {
+		signal(q.full)
+	}
+}
+
+// begin notes the first event of the current batch.
+func (q *queue) begin() {
+	q.curAge = q.age
+	if q.gathered {
+		q.curAge = min(q.age, gatheredAge)
+		q.gathered = false
+	}
+	q.busy()
+	signal(q.begun)
+}
+
+// ageOfBatch returns curAge.
+func (q *queue) ageOfBatch() time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.curAge
 }
 
 // isBehind reports whether the writer is so far behind that the reader must wait.
@@ -144,7 +179,7 @@ func (q *queue) isBehind() bool {
 func (q *queue) take(ctx context.Context) *batch {
 	select {
 	case <-q.begun:
-		timer := time.NewTimer(q.age)
+		timer := time.NewTimer(q.ageOfBatch())
 		defer timer.Stop()
 		select {
 		case <-q.full:

@@ -28,7 +28,7 @@ func put(t *testing.T, q *queue, n int) {
 	}
 }
 
-// TestQueueTimes: a batch is taken when it is full or old enough.
+// TestQueueTimes: a batch is taken when it is full or old enough. A pause of the reader hurries it.
 func TestQueueTimes(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -49,6 +49,16 @@ func TestQueueTimes(t *testing.T) {
 			time.Sleep(150 * time.Millisecond)
 			put(t, q, 1)
 		}, 200 * time.Millisecond, 2},
+		{"flushed before a pause", func(t *testing.T, q *queue) {
+			put(t, q, 1)
+			time.Sleep(50 * time.Millisecond)
+			q.flush()
+		}, 50 * time.Millisecond, 1},
+		{"gathered", func(t *testing.T, q *queue) {
+			q.flush()
+			time.Sleep(50 * time.Millisecond)
+			put(t, q, 3)
+		}, 50*time.Millisecond + gatheredAge, 3},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

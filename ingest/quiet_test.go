@@ -133,6 +133,32 @@ func TestQuietUpstream(t *testing.T) {
 	}
 }
 
+// TestSlowUpstream: the events of a slow stream are indexed as soon as those that have come are read, and a quarter of a
+// second after they were sent at the latest. Batches that wait for more events would take an hour.
+func TestSlowUpstream(t *testing.T) {
+	t.Parallel()
+	kinds(t, func(t *testing.T, v2 bool) {
+		server := newStream(t, &stream{v2: v2})
+		store := openStore(t, t.TempDir())
+		defer store.Close()
+		f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store, BatchAge: time.Hour})
+		defer f.stop()
+		until(t, "it follows", func() bool { _, all, _ := server.counts(); return all > 0 })
+		for n := range int64(50) {
+			server.send(1, time.Now())
+			if n%10 != 9 { // they gather in the socket
+				time.Sleep(10 * time.Millisecond)
+				continue
+			}
+			time.Sleep(250 * time.Millisecond)
+			synctest.Wait()
+			if got := links(t, store); got != n+1 {
+				t.Fatalf("%d links of %d events", got, n+1)
+			}
+		}
+	})
+}
+
 // TestMuteUpstream: a session without answers to its pings ends.
 func TestMuteUpstream(t *testing.T) {
 	t.Parallel()

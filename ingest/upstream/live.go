@@ -174,6 +174,9 @@ func forNext(buf []byte) []byte {
 	return buf[:0]
 }
 
+// Pauses reports whether Next pauses before it reads: all frames that have come are read.
+func (l *Live) Pauses() bool { return l.pace.due }
+
 // Next reads the next event, whose text is valid until the next call. ErrNoEvent is a frame without a readable event,
 // and ErrSkip a frame of an unknown kind. Any other error ends the stream.
 func (l *Live) Next(ctx context.Context, e *Event) error {
