@@ -165,7 +165,8 @@ func (s *Store) writeSegment(p segmentPlan) (f *index.File, gone int64, err erro
 		}
 		inputs = append(inputs, input)
 	}
-	info, err := segment.Write(path, meta, inputs, segment.Options{Failpoint: s.cfg.Failpoint, ListOver: s.cfg.SetsOver})
+	info, err := segment.Write(path, meta, inputs, segment.Options{Failpoint: s.cfg.Failpoint, Canceled: s.closedError,
+		ListOver: s.cfg.SetsOver})
 	if err != nil {
 		return nil, 0, err
 	}

@@ -36,8 +36,8 @@ const yieldEvery = 256
 func (y *yielding) Next() (bool, error) {
 	y.n++
 	if y.n%yieldEvery == 0 {
-		if y.s.isClosed() {
-			return false, errClosed
+		if err := y.s.closedError(); err != nil {
+			return false, err
 		}
 		disk.Rest(time.Since(y.begun))
 		runtime.Gosched()
@@ -49,6 +49,14 @@ func (y *yielding) Next() (bool, error) {
 		y.begun = time.Now()
 	}
 	return y.CompactionIterator.Next()
+}
+
+// closedError returns errClosed once the store is closed.
+func (s *Store) closedError() error {
+	if s.isClosed() {
+		return errClosed
+	}
+	return nil
 }
 
 // wake wakes a worker.

@@ -3,6 +3,7 @@ package segment
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -32,6 +33,10 @@ type Options struct {
 	// tables), written (all rows; the file is closed), synced, renamed and dir-synced. Tests stop there. Nil: none.
 	Failpoint func(name string) error
 
+	// Canceled is called while the complete file is read for its checksum, which can take minutes; its error stops Write.
+	// Nil: no call.
+	Canceled func() error
+
 	// ListOver is the number of entries above which a list has a set of its members; 0: 1000. Only tests change it.
 	ListOver int
 
@@ -50,6 +55,9 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.Failpoint == nil {
 		o.Failpoint = func(string) error { return nil }
+	}
+	if o.Canceled == nil {
+		o.Canceled = func() error { return nil }
 	}
 	for _, d := range []struct {
 		option *int
@@ -161,7 +169,7 @@ func install(tmp, path string, info *Info, o Options) error {
 	}
 	err = f.Sync()
 	if err == nil {
-		info.Checksum, info.Bytes, err = Checksum(disk.PacedReader(f))
+		info.Checksum, info.Bytes, err = Checksum(cancelableReader{disk.PacedReader(f), o.Canceled})
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
@@ -183,6 +191,20 @@ func install(tmp, path string, info *Info, o Options) error {
 		_ = os.Remove(path)
 	}
 	return err
+}
+
+// cancelableReader reads until canceled returns an error.
+type cancelableReader struct {
+	io.Reader
+	canceled func() error
+}
+
+func (r cancelableReader) Read(b []byte) (int, error) {
+	err := r.canceled()
+	if err != nil {
+		return 0, err
+	}
+	return r.Reader.Read(b)
 }
 
 func syncDir(dir string) error {

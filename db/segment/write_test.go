@@ -318,6 +318,22 @@ func TestWriteMemory(t *testing.T) {
 	t.Logf("%d MiB of memory, %d blocks, %d prefixes", e.most>>20, info.Runs[0].Blocks, info.Runs[0].Prefixes)
 }
 
+// TestCanceled: a Write that is canceled while the complete file is read leaves no file.
+func TestCanceled(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	canceled := errors.New("canceled")
+	o := small
+	var done string
+	o.Failpoint = func(name string) error { done = name; return nil }
+	o.Canceled = func() error { return canceled }
+	_, err := Write(filepath.Join(dir, "segment"), nil, makeContent().inputs(), o)
+	if !errors.Is(err, canceled) || done != "written" {
+		t.Errorf("after %s: %v", done, err)
+	}
+	checkDir(t, dir)
+}
+
 // TestWriteback: little of a file is left for its last sync, because the rows are written to the disk meanwhile.
 func TestWriteback(t *testing.T) {
 	t.Parallel()
