@@ -30,6 +30,8 @@ func (s *Store) Apply(b Batch) (apply.Counts, error) {
 	if err := s.awaitRoom(); err != nil {
 		return apply.Counts{}, err
 	}
+	s.cfg.Pacer.BeginCommit()
+	defer s.cfg.Pacer.EndCommit()
 	at := func(f *part, i int) progress { return s.progressAt(&b, f, i) }
 	f, err := s.beginBatch(&b)
 	if err != nil {
@@ -125,7 +127,10 @@ func (s *Store) commitPart(f *part, up progress) (*part, error) {
 	if err := s.commit(f, up); err != nil {
 		return nil, err
 	}
-	if err := s.awaitRoom(); err != nil {
+	s.cfg.Pacer.EndCommit() // room comes from compactions
+	err := s.awaitRoom()
+	s.cfg.Pacer.BeginCommit()
+	if err != nil {
 		return nil, err
 	}
 	if err := s.failpoint("part"); err != nil {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 
 	"weft.dev/weft/db/apply"
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/lsm"
@@ -147,6 +148,10 @@ func (s *Store) writeSegment(p segmentPlan) (f *index.File, gone int64, err erro
 		s.room.growing.Store(&growingFile{path, p.merged, outer})
 		defer s.room.growing.Store(outer)
 	}
+	var pacer *disk.Pacer // none for a seal: a commit may wait for it
+	if p.merged > 0 {
+		pacer = s.cfg.Pacer
+	}
 	meta := s.segmentMeta(&row)
 	var inputs []segment.Input
 	out := s.newOutFilter()
@@ -156,7 +161,7 @@ func (s *Store) writeSegment(p segmentPlan) (f *index.File, gone int64, err erro
 			return nil, 0, err
 		}
 		entries.Keep(out.kept(id))
-		input := segment.Input{ID: id, Kind: index.RunKinds[id], Entries: s.newYielding(entries, p.between)}
+		input := segment.Input{ID: id, Kind: index.RunKinds[id], Entries: s.newYielding(entries, pacer, p.between)}
 		switch id {
 		case index.RunTargets:
 			input.Entries = &rankNotes{Entries: input.Entries, meta: meta, oldest: math.MaxUint64}
@@ -166,7 +171,7 @@ func (s *Store) writeSegment(p segmentPlan) (f *index.File, gone int64, err erro
 		inputs = append(inputs, input)
 	}
 	info, err := segment.Write(path, meta, inputs, segment.Options{Failpoint: s.cfg.Failpoint, Canceled: s.closedError,
-		ListOver: s.cfg.SetsOver})
+		Pacer: pacer, ListOver: s.cfg.SetsOver})
 	if err != nil {
 		return nil, 0, err
 	}

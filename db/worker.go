@@ -20,17 +20,18 @@ type yielding struct {
 	*lsm.CompactionIterator
 	s       *Store
 	n       int
+	pacer   *disk.Pacer
 	begun   time.Time    // since the last yield, the entries are read, compressed and written
 	between func() error // runs smaller compactions; nil: there are none
 }
 
-func (s *Store) newYielding(entries *lsm.CompactionIterator, between func() error) *yielding {
-	return &yielding{CompactionIterator: entries, s: s, begun: time.Now(), between: between}
+func (s *Store) newYielding(entries *lsm.CompactionIterator, pacer *disk.Pacer, between func() error) *yielding {
+	return &yielding{CompactionIterator: entries, s: s, pacer: pacer, begun: time.Now(), between: between}
 }
 
 // yieldEvery is the number of a compaction's entries between two yields, some 100 µs of processor time: commits and
-// queries that wait run then, where Go's scheduler would run them after 10 ms. Entries that take longer than
-// disk.Rest's bound waited for the disk.
+// queries that wait run then, where Go's scheduler would run them after 10 ms. Entries that take much longer have waited
+// for the disk, and the Pacer rests.
 const yieldEvery = 256
 
 func (y *yielding) Next() (bool, error) {
@@ -39,7 +40,7 @@ func (y *yielding) Next() (bool, error) {
 		if err := y.s.closedError(); err != nil {
 			return false, err
 		}
-		disk.Rest(time.Since(y.begun))
+		y.pacer.Rest(time.Since(y.begun))
 		runtime.Gosched()
 		if y.between != nil {
 			if err := y.between(); err != nil {

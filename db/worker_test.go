@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/lsm"
 )
@@ -47,12 +48,14 @@ func TestYieldingRests(t *testing.T) {
 	run := b.Finish()
 	for _, tc := range []struct {
 		name               string
+		pacer              *disk.Pacer
 		wait, between, max time.Duration
 	}{
-		{"slow disk", 60 * time.Millisecond, 0, yields * 120 * time.Millisecond},
-		{"fast disk", time.Millisecond, 0, yields * time.Millisecond},
-		{"slow disk, with smaller compactions between", 60 * time.Millisecond, time.Second,
+		{"slow disk", &disk.Pacer{}, 60 * time.Millisecond, 0, yields * 120 * time.Millisecond},
+		{"fast disk", &disk.Pacer{}, time.Millisecond, 0, yields * time.Millisecond},
+		{"slow disk, with smaller compactions between", &disk.Pacer{}, 60 * time.Millisecond, time.Second,
 			yields * (time.Second + 120*time.Millisecond)},
+		{"a seal, for which a commit may wait", nil, 60 * time.Millisecond, 0, yields * 60 * time.Millisecond},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -63,7 +66,7 @@ func TestYieldingRests(t *testing.T) {
 					t.Fatal(err)
 				}
 				begun := time.Now()
-				it := s.newYielding(entries, func() error { time.Sleep(tc.between); return nil })
+				it := s.newYielding(entries, tc.pacer, func() error { time.Sleep(tc.between); return nil })
 				n := 0
 				for more := true; more; n++ {
 					more, err = it.Next()

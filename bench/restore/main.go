@@ -146,7 +146,7 @@ func upload(ctx context.Context, file, data string) (sent int64, err error) {
 		if err != nil {
 			return 0, err
 		}
-		n, err := replica.Upload(ctx, client, path)
+		n, err := replica.Upload(ctx, client, path, nil)
 		if err != nil {
 			return 0, err
 		}

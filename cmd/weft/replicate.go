@@ -92,7 +92,7 @@ func (w *writer) prepareReplica(ctx context.Context, d *daemon) (*replication, e
 		r.cfg.Where())
 	d.opening.report("waiting for the replica's answer and its lease")
 	r.replicator = replica.New(replica.ReplicatorConfig{
-		Replica: r.cfg, Dir: w.db.Dir, Logger: w.logger,
+		Replica: r.cfg, Dir: w.db.Dir, Pacer: w.db.Pacer, Logger: w.logger,
 		Restore: func(ctx context.Context, lock *dirlock.Lock) error { return w.restore(ctx, d.opening, r.cfg, lock) },
 	})
 	r.progress = r.replicator.Status
@@ -104,6 +104,7 @@ func (w *writer) prepareReplica(ctx context.Context, d *daemon) (*replication, e
 	if w.verifyEvery > 0 {
 		r.verifier = restore.NewVerifier(restore.VerifierConfig{
 			Source: r.cfg, Every: w.verifyEvery, Scratch: w.db.Scratch, Reached: r.replicator.Reached,
+			Pacer:  w.db.Pacer,
 			Logger: w.logger, Metrics: d.registry,
 		})
 	}

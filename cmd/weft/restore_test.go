@@ -34,7 +34,7 @@ func smallReplica(t *testing.T) (file, where string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := replica.Upload(t.Context(), client, filepath.Join(dir, "weft.db")); err != nil {
+	if _, err := replica.Upload(t.Context(), client, filepath.Join(dir, "weft.db"), nil); err != nil {
 		t.Fatal(err)
 	}
 	return file, where

@@ -15,6 +15,7 @@ import (
 	"weft.dev/weft/api"
 	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/upstream"
@@ -60,6 +61,7 @@ type writer struct {
 // open restores the replica if the directory is empty, opens the index, applies the slice and checks the backfill.
 func (w *writer) open(ctx context.Context, d *daemon) error {
 	w.logger = d.logger
+	w.db.Pacer = &disk.Pacer{}
 	w.logger.Info("opening the data directory", "dir", w.db.Dir, "version", buildVersion())
 	err := w.openIndex(ctx, d)
 	if err != nil {

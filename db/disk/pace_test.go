@@ -11,56 +11,101 @@ import (
 	"weft.dev/weft/db/disk"
 )
 
-// TestRest: a rest takes as long as the transfer, within bounds.
+// TestRest: a rest takes as long as the transfer, and longer during a commit, within bounds.
 func TestRest(t *testing.T) {
 	t.Parallel()
-	for _, tc := range []struct{ took, want time.Duration }{
-		{0, 0},
-		{time.Millisecond, 0}, // an SSD
-		{5 * time.Millisecond, 5 * time.Millisecond},
-		{60 * time.Millisecond, 60 * time.Millisecond}, // a megabyte of a volume of 16 MiB/s
-		{time.Minute, 250 * time.Millisecond},
+	const ms = time.Millisecond
+	for _, tc := range []struct {
+		name               string
+		took, commit, want time.Duration
+	}{
+		{"nothing", 0, 0, 0},
+		{"an SSD", ms, 0, 0},
+		{"an SSD during a commit", ms, time.Hour, 0},
+		{"the least", 5 * ms, 0, 5 * ms},
+		{"a megabyte of a volume of 16 MiB/s", 60 * ms, 0, 60 * ms},
+		{"a stuck disk", time.Minute, 0, 250 * ms},
+		{"a commit that ends during the rest", 60 * ms, 50 * ms, 60 * ms},
+		{"a commit that ends after it", 60 * ms, 200 * ms, 200 * ms},
+		{"a long commit", 60 * ms, time.Hour, 300 * ms},
+		{"a long commit of a stuck disk", time.Minute, time.Hour, 1250 * ms},
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			begun := time.Now()
-			disk.Rest(tc.took)
-			if got := time.Since(begun); got != tc.want {
-				t.Errorf("a rest of %s after a transfer of %s, want %s", got, tc.took, tc.want)
-			}
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var p disk.Pacer
+				if tc.commit > 0 {
+					p.BeginCommit()
+					go func() {
+						time.Sleep(tc.commit)
+						p.EndCommit()
+					}()
+				}
+				begun := time.Now()
+				p.Rest(tc.took)
+				if got := time.Since(begun); got != tc.want {
+					t.Errorf("a rest of %s, want %s", got, tc.want)
+				}
+				time.Sleep(max(tc.commit-time.Since(begun), 0))
+			})
 		})
 	}
+	synctest.Test(t, func(t *testing.T) {
+		var none *disk.Pacer
+		begun := time.Now()
+		none.Rest(time.Minute)
+		if time.Since(begun) > 0 {
+			t.Error("a nil Pacer rests")
+		}
+	})
 }
 
-// slowReader takes 60 ms for each read.
+// slowReader takes 16 ms for each read of a volume of 16 MiB/s.
 type slowReader struct{ r io.Reader }
 
 func (s slowReader) Read(b []byte) (int, error) {
-	time.Sleep(60 * time.Millisecond)
+	time.Sleep(time.Duration(len(b)) * time.Second / (16 << 20))
 	return s.r.Read(b)
 }
 
-// TestPacedReader: a reader of a slow disk leaves it half of the time, and reads the same.
+// TestPacedReader: a reader of a slow disk leaves it half of the time, waits for little at once, and reads the same.
 func TestPacedReader(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		text := bytes.Repeat([]byte("a segment"), 10)
+		text := bytes.Repeat([]byte("a segment of a megabyte"), 1<<20/23)
 		begun := time.Now()
-		var got []byte
-		r := disk.PacedReader(slowReader{bytes.NewReader(text)})
-		for b := make([]byte, 10); ; {
-			n, err := r.Read(b)
-			got = append(got, b[:n]...)
-			if err != nil {
-				break
-			}
+		var p disk.Pacer
+		var got bytes.Buffer
+		_, err := io.CopyBuffer(struct{ io.Writer }{&got}, p.Reader(slowReader{bytes.NewReader(text)}), make([]byte, 1<<20))
+		if err != nil || !bytes.Equal(got.Bytes(), text) {
+			t.Errorf("read %d bytes, %v", got.Len(), err)
 		}
-		if !bytes.Equal(got, text) {
-			t.Errorf("read %q", got)
-		}
-		if took, want := time.Since(begun), 10*120*time.Millisecond; took != want { // 9 reads, and the end
+		if took, want := time.Since(begun), 5*2*time.Second/64; took != want { // four reads, and the end
 			t.Errorf("read for %s, want %s", took, want)
 		}
 	})
+}
+
+// TestPacedFile: a paced file has the same content.
+func TestPacedFile(t *testing.T) {
+	t.Parallel()
+	f, err := os.Create(t.TempDir() + "/file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	var p disk.Pacer
+	paced := p.File(f)
+	page := bytes.Repeat([]byte("page"), 1024)
+	for i := range int64(600) {
+		if _, err := paced.WriteAt(page, (599-i)*int64(len(page))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(f.Name())
+	if err != nil || !bytes.Equal(got, bytes.Repeat(page, 600)) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
 }
 
 // TestWriteback: a growing file is written to the disk after each megabyte.

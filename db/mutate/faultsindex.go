@@ -395,7 +395,7 @@ var indexFaults = []fault{
 	},
 	{
 		"a compaction takes all of a slow disk's time", "db/worker.go",
-		"disk.Rest(time.Since(y.begun))", "_ = disk.Rest",
+		"y.pacer.Rest(time.Since(y.begun))", "",
 		"db.TestYieldingRests",
 	},
 	{
@@ -410,7 +410,7 @@ var indexFaults = []fault{
 	},
 	{
 		"an upload takes all of a slow disk's time", "db/disk/pace.go",
-		"Rest(time.Since(begun))", "_ = begun",
+		"p.pacer.Rest(time.Since(begun))", "_ = begun",
 		"db/disk.TestPacedReader",
 	},
 }

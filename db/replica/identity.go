@@ -65,7 +65,7 @@ func claim(ctx context.Context, clients *config.Pool, instance string) error {
 	if err := dbfile.WriteInstance(path, instance); err != nil {
 		return err
 	}
-	_, err = Upload(ctx, client, path)
+	_, err = Upload(ctx, client, path, nil)
 	return err
 }
 

@@ -52,7 +52,7 @@ func (r *Replicator) Prepare(ctx context.Context) (err error) {
 			err = errors.Join(err, r.lock.Release())
 		}
 	}()
-	r.queue, err = newUploadQueue(r.cfg.Dir, c, r.clients, r.cfg.Logger,
+	r.queue, err = newUploadQueue(r.cfg.Dir, c, r.clients, r.cfg.Pacer, r.cfg.Logger,
 		func(client litestream.ReplicaClient) litestream.ReplicaClient {
 			return counted{client, &r.sent}
 		})

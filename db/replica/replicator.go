@@ -30,6 +30,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/db/dirlock"
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/replica/config"
 )
 
@@ -40,6 +41,7 @@ type ReplicatorConfig struct {
 	// Restore fills the data directory from the replica when it has no database. Nil: Prepare refuses a replica without
 	// a local database. Restore gets the lock of the data directory, for restore.Options.Lock.
 	Restore func(ctx context.Context, lock *dirlock.Lock) error
+	Pacer   *disk.Pacer      // rests during uploads of segments; nil: nothing does
 	Logger  *slog.Logger     // nil: none
 	Now     func() time.Time // nil: time.Now
 

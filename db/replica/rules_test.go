@@ -348,7 +348,7 @@ func TestCollect(t *testing.T) {
 	})
 	// An earlier data directory has uploaded a segment that this one does not know.
 	must(t, p.rep.clients.Use(config.SegmentSub("1-1-STRAY.weft"), func(client litestream.ReplicaClient) error {
-		_, err := Upload(t.Context(), client, p.store.SegmentPaths()[0])
+		_, err := Upload(t.Context(), client, p.store.SegmentPaths()[0], nil)
 		return err
 	}))
 	ctx, all, used := t.Context(), stored(), len(p.store.SegmentPaths())

@@ -50,10 +50,10 @@ func TestSegmentRoundTrip(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if n, err := Upload(t.Context(), client, src); err != nil || n == 0 {
+			if n, err := Upload(t.Context(), client, src, nil); err != nil || n == 0 {
 				t.Fatalf("%d bytes, %v", n, err)
 			}
-			if n, err := Upload(t.Context(), client, src); err != nil || n != 0 {
+			if n, err := Upload(t.Context(), client, src, nil); err != nil || n != 0 {
 				t.Errorf("sent again: %d bytes, %v", n, err)
 			}
 			dst := filepath.Join(t.TempDir(), "back.weft")
@@ -86,7 +86,7 @@ func TestUploadRefusesOtherFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if n, err := Upload(t.Context(), client, path); err == nil {
+			if n, err := Upload(t.Context(), client, path, nil); err == nil {
 				t.Errorf("%d bytes were uploaded", n)
 			}
 			if _, ok, err := restore.Uploaded(t.Context(), client); ok || err != nil {
@@ -109,7 +109,7 @@ func TestDownloadDamaged(t *testing.T) {
 	if _, err := restore.Download(t.Context(), client, dst); !errors.Is(err, restore.ErrAbsent) {
 		t.Errorf("of nothing: %v", err)
 	}
-	if _, err := Upload(t.Context(), client, src); err != nil {
+	if _, err := Upload(t.Context(), client, src, nil); err != nil {
 		t.Fatal(err)
 	}
 	objects, err := filepath.Glob(filepath.Join(c.Path, "segments", "x.weft", "*", "*", "*.ltx"))

@@ -21,8 +21,9 @@ import (
 const headerBytes = 18
 
 // Upload copies an immutable SQLite file into the client's place, as a snapshot that stock litestream restore restores
-// byte for byte. It does not upload a file that is already there. It returns the bytes sent.
-func Upload(ctx context.Context, client litestream.ReplicaClient, path string) (int64, error) {
+// byte for byte. It does not upload a file that is already there. It returns the bytes sent. pacer rests while the file
+// is read; nil: nothing does.
+func Upload(ctx context.Context, client litestream.ReplicaClient, path string, pacer *disk.Pacer) (int64, error) {
 	name := filepath.Base(path)
 	_, ok, err := restore.Uploaded(ctx, client)
 	if err != nil {
@@ -40,7 +41,7 @@ func Upload(ctx context.Context, client litestream.ReplicaClient, path string) (
 	encoded := make(chan struct{})
 	go func() {
 		defer close(encoded)
-		w.CloseWithError(encode(w, f)) // nil is io.EOF
+		w.CloseWithError(encode(w, f, pacer)) // nil is io.EOF
 	}()
 	info, err := client.WriteLTXFile(ctx, litestream.SnapshotLevel, config.SnapshotTXID, config.SnapshotTXID, r)
 	_ = r.Close()
@@ -52,7 +53,7 @@ func Upload(ctx context.Context, client litestream.ReplicaClient, path string) (
 }
 
 // encode writes a SQLite file as an LTX snapshot.
-func encode(w io.Writer, f *os.File) error {
+func encode(w io.Writer, f *os.File, pacer *disk.Pacer) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
@@ -83,7 +84,7 @@ func encode(w io.Writer, f *os.File) error {
 	}); err != nil {
 		return err
 	}
-	in := bufio.NewReaderSize(disk.PacedReader(io.NewSectionReader(f, 0, info.Size())), 1<<20)
+	in := bufio.NewReaderSize(pacer.Reader(io.NewSectionReader(f, 0, info.Size())), 1<<20)
 	page := make([]byte, pageSize)
 	for pgno := uint32(1); pgno <= uint32(pages); pgno++ {
 		if _, err := io.ReadFull(in, page); err != nil {

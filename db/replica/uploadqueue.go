@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/db/replica/restore"
 )
@@ -40,6 +41,7 @@ const uploadsAtOnce = 2
 type uploadQueue struct {
 	dir     string
 	clients *config.Pool
+	pacer   *disk.Pacer // nil: uploads never rest
 	logger  *slog.Logger
 	wrap    func(litestream.ReplicaClient) litestream.ReplicaClient // counts the bytes sent
 
@@ -67,10 +69,10 @@ func stateDir(dir string, c config.Config) string {
 
 // newUploadQueue reads the queue of an earlier process, and removes the queues of other replicas.
 func newUploadQueue(
-	dir string, cfg config.Config, clients *config.Pool, logger *slog.Logger,
+	dir string, cfg config.Config, clients *config.Pool, pacer *disk.Pacer, logger *slog.Logger,
 	wrap func(litestream.ReplicaClient) litestream.ReplicaClient,
 ) (*uploadQueue, error) {
-	d := &uploadQueue{dir: stateDir(dir, cfg), clients: clients, logger: logger, wrap: wrap,
+	d := &uploadQueue{dir: stateDir(dir, cfg), clients: clients, pacer: pacer, logger: logger, wrap: wrap,
 		wake: make(chan struct{}, 1), pending: map[string]*pendingUpload{}, progress: make(chan struct{})}
 	for _, sub := range []string{"pending", "sent"} {
 		if err := os.MkdirAll(filepath.Join(d.dir, sub), 0o755); err != nil {
@@ -259,7 +261,7 @@ func (d *uploadQueue) send(ctx context.Context, name string, o *pendingUpload) (
 func (d *uploadQueue) transfer(ctx context.Context, name string) error {
 	var bytes int64
 	err := d.clients.Use(config.SegmentSub(name), func(client litestream.ReplicaClient) (err error) {
-		bytes, err = Upload(ctx, d.wrap(client), d.path("pending", name))
+		bytes, err = Upload(ctx, d.wrap(client), d.path("pending", name), d.pacer)
 		return err
 	})
 	if err != nil {

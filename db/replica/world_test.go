@@ -115,7 +115,7 @@ func (w *world) step(name string) error {
 		if err != nil {
 			return err
 		}
-		if _, err := Upload(w.t.Context(), client, file); err != nil && !os.IsNotExist(err) {
+		if _, err := Upload(w.t.Context(), client, file, nil); err != nil && !os.IsNotExist(err) {
 			return err
 		}
 	}

@@ -37,6 +37,9 @@ type Options struct {
 	// Nil: no call.
 	Canceled func() error
 
+	// Pacer rests while the complete file is read. Nil: it is read at once.
+	Pacer *disk.Pacer
+
 	// ListOver is the number of entries above which a list has a set of its members; 0: 1000. Only tests change it.
 	ListOver int
 
@@ -169,7 +172,7 @@ func install(tmp, path string, info *Info, o Options) error {
 	}
 	err = f.Sync()
 	if err == nil {
-		info.Checksum, info.Bytes, err = Checksum(cancelableReader{disk.PacedReader(f), o.Canceled})
+		info.Checksum, info.Bytes, err = Checksum(cancelableReader{o.Pacer.Reader(f), o.Canceled})
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err

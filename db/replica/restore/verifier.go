@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/superfly/ltx"
 
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/replica/config"
 )
 
@@ -23,6 +24,7 @@ type VerifierConfig struct {
 	SegmentBytes int64                 // as VerifyOptions has it
 	Instance     string                // the index to which the replica must belong; empty: any
 	Reached      func() ltx.TXID       // the newest transaction that was uploaded; nil: not known
+	Pacer        *disk.Pacer           // as VerifyOptions has it
 	Logger       *slog.Logger          // nil: none
 	Metrics      prometheus.Registerer // nil: none
 	Now          func() time.Time      // nil: time.Now
@@ -95,7 +97,7 @@ func (v *Verifier) Run(ctx context.Context) error {
 			continue
 		}
 		o := VerifyOptions{Scratch: v.cfg.Scratch, SegmentBytes: v.cfg.SegmentBytes, Instance: v.cfg.Instance,
-			Now: v.cfg.Now}
+			Pacer: v.cfg.Pacer, Now: v.cfg.Now}
 		if v.cfg.Reached != nil {
 			o.Reached = v.cfg.Reached()
 		}

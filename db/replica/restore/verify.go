@@ -44,6 +44,7 @@ type VerifyOptions struct {
 	// Reached is a transaction that was uploaded, so the replica must have it; 0: none is required.
 	Reached  ltx.TXID
 	Instance string           // the index to which it must belong; empty: any
+	Pacer    *disk.Pacer      // rests while weft.db is restored; nil: nothing does
 	Progress func(p Progress) // nil: no reports
 	Now      func() time.Time // nil: time.Now
 }
@@ -161,7 +162,7 @@ func (x *verification) restore(ctx context.Context, client litestream.ReplicaCli
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	a, err := assemble(ctx, client, Target{}, disk.NewPacedFile(f), func(files []File) error {
+	a, err := assemble(ctx, client, Target{}, x.o.Pacer.File(f), func(files []File) error {
 		size, err := DatabaseBytes(ctx, client, files[len(files)-1])
 		if err != nil {
 			return err
