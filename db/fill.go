@@ -22,6 +22,8 @@ func (s *Store) Fill(events []apply.Event, repos []Repo) (apply.Counts, error) {
 	if err := s.awaitRoom(); err != nil {
 		return apply.Counts{}, err
 	}
+	s.cfg.Pacer.BeginCommit()
+	defer s.cfg.Pacer.EndCommit()
 	at := func(*part, int) progress { return progress{} }
 	f, err := s.applyEvents(s.newPart(apply.Origin{Fill: true}), events, at)
 	if err != nil {

@@ -38,9 +38,6 @@ func (s *Index) defaults(cfg Config) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	if cfg.Pacer == nil {
-		cfg.Pacer = &disk.Pacer{}
-	}
 	if cfg.Disk == nil {
 		cfg.Disk = disk.Space
 	}

@@ -13,6 +13,7 @@ import (
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/body"
 	"weft.dev/weft/db/dbtest"
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/link"
 )
 
@@ -176,6 +177,9 @@ func openWith(t *testing.T, cfg db.Config) *db.Store {
 	t.Helper()
 	if cfg.Disk == nil {
 		cfg.Disk = unknownDisk
+	}
+	if cfg.Pacer == nil {
+		cfg.Pacer = &disk.Pacer{}
 	}
 	s, err := db.Open(cfg)
 	if err != nil {

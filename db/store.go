@@ -85,7 +85,7 @@ type Config struct {
 	// Disk returns the free and the total bytes of a directory's disk, without those that only root may use; 0 of 0: not
 	// known. Nil: the system's figures. Tests simulate a disk.
 	Disk func(dir string) (free, total int64, err error)
-	// Pacer rests during compactions. The replicator of the same disk has the same. Nil: one of its own.
+	// Pacer rests during compactions. The replicator of the same disk has the same. Nil: nothing rests.
 	Pacer *disk.Pacer
 	// Failpoint is called at the steps of seals, compactions and pruning, with their names; its error is the failure of
 	// the step. Nil in production; tests end the process there.

@@ -21,20 +21,23 @@ type yielding struct {
 	s       *Store
 	n       int
 	pacer   *disk.Pacer
-	begun   time.Time    // since the last yield, the entries are read, compressed and written
+	begun   time.Time    // of the entries since the last yield, which are read, compressed and written
 	between func() error // runs smaller compactions; nil: there are none
 }
 
 func (s *Store) newYielding(entries *lsm.CompactionIterator, pacer *disk.Pacer, between func() error) *yielding {
-	return &yielding{CompactionIterator: entries, s: s, pacer: pacer, begun: time.Now(), between: between}
+	return &yielding{CompactionIterator: entries, s: s, pacer: pacer, between: between}
 }
 
 // yieldEvery is the number of a compaction's entries between two yields, some 100 µs of processor time: commits and
 // queries that wait run then, where Go's scheduler would run them after 10 ms. Entries that take much longer have waited
-// for the disk, and the Pacer rests.
+// for the disk, or for the processor, and the Pacer rests.
 const yieldEvery = 256
 
 func (y *yielding) Next() (bool, error) {
+	if y.n == 0 {
+		y.begun = time.Now() // the runs of a segment are written one after the other
+	}
 	y.n++
 	if y.n%yieldEvery == 0 {
 		if err := y.s.closedError(); err != nil {

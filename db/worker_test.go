@@ -65,8 +65,9 @@ func TestYieldingRests(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				begun := time.Now()
 				it := s.newYielding(entries, tc.pacer, func() error { time.Sleep(tc.between); return nil })
+				time.Sleep(time.Hour) // meanwhile the other runs of the segment are written
+				begun := time.Now()
 				n := 0
 				for more := true; more; n++ {
 					more, err = it.Next()

@@ -41,8 +41,9 @@ const ahead = 4
 const batchBytes = 4 << 20
 
 // gatheredAge is the longest wait of the first of events that have gathered. The others are read within some
-// milliseconds.
-const gatheredAge = 20 * time.Millisecond
+// milliseconds, and the next event, which begins the next pause, is then part of the batch if it comes soon. With 20 ms,
+// streams of 30 events a second had twice as many commits. An event is committed within a quarter of a second.
+const gatheredAge = 45 * time.Millisecond
 
 func newQueue(size int, age time.Duration) *queue {
 	q := &queue{
@@ -140,8 +141,8 @@ func (q *queue) add(ctx context.Context, do func(*batch)) error {
 	return nil
 }
 
-// flush is called before the reader pauses while events gather. The current batch is ready. The next one is as soon as
-// the gathered events are read.
+// flush is called before the reader pauses while events gather. The current batch is ready. The next one is
+// gatheredAge after its first event, or at the next pause.
 func (q *queue) flush() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

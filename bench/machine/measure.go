@@ -61,7 +61,12 @@ func measureLive(ctx context.Context, w *weft, server *sim.Server, o options) (e
 	if o.Compact {
 		compacted := make(chan error, 1)
 		go func() { compacted <- w.compact(ctx) }()
-		defer func() { err = errors.Join(err, <-compacted) }()
+		defer func() {
+			if err != nil {
+				stop()
+			}
+			err = errors.Join(err, <-compacted)
+		}()
 	}
 	begun := time.Now()
 	before := w.processor()

@@ -14,62 +14,76 @@ const bytesPerSync = 1 << 20
 
 // Writeback writes the bytes of a growing file to the disk while the file is written.
 type Writeback struct {
-	File  *os.File       // may be opened for reading only
-	Write func(*os.File) // WriteDirty; tests count its calls
+	File  *os.File             // may be opened for reading only
+	Write func(*os.File) error // WriteDirty; tests count its calls
 
 	n int // bytes since the last call
 }
 
 // Wrote is called after n bytes were written to the file. After bytesPerSync of them it waits until the disk has them.
-// That doesn't make them durable, and reports no errors: a sync of the complete file does both.
-func (w *Writeback) Wrote(n int) {
+// They are durable only after a sync of the complete file. After an error the file is lost: that sync doesn't report the
+// error again.
+func (w *Writeback) Wrote(n int) error {
 	w.n += n
-	if w.n >= bytesPerSync {
-		w.n = 0
-		w.Write(w.File)
+	if w.n < bytesPerSync {
+		return nil
 	}
+	w.n = 0
+	return w.Write(w.File)
 }
 
 // Pacer leaves a slow disk to commits and queries. Compactions, uploads of segments and verifications of the replica
-// read and write whole files, and their requests are in the same queue. They rest after each transfer. The zero Pacer
-// is ready for use; a nil Pacer never rests. Its methods are safe for concurrent use.
+// read and write whole files, and their requests are in the same queue. Each of them rests after a transfer. The zero
+// Pacer is ready for use; with a nil Pacer nothing rests. Its methods are safe for concurrent use.
 //
 // Measured on a volume of 16 MiB/s with a thousand live events a second (docs/machines.md): without rests a commit
 // waited for two minutes.
 type Pacer struct {
-	mu     sync.Mutex
-	commit chan struct{} // closed at the end of the commit that is under way; nil: none is
+	mu      sync.Mutex
+	commits int           // under way
+	ended   chan struct{} // closed when none is under way any more
 }
 
 const (
 	// leastRest is the time of a transfer below which nothing rests. An SSD transfers bytesPerSync in less.
 	leastRest = 5 * time.Millisecond
-	// mostRest bounds a rest, so that a store closes soon.
+	// mostRest bounds a rest. With the wait for a commit that is 1.25 s, for which a store that closes waits.
 	mostRest = 250 * time.Millisecond
-	// commitRests bounds the wait for a commit, in rests. Commits of a replay follow each other without a pause, and
-	// compactions must keep up: of 16 MiB/s they get a sixth then, 2.8 MB/s. 10,000 events a second need 1.8.
+	// commitRests bounds the wait for a commit, in rests: the commits of a replay follow each other without a pause, and
+	// a compaction still gets a sixth of the time of a slow disk.
 	commitRests = 4
 	// pacedRead is the number of bytes that a paced reader reads at once. A volume of 16 MiB/s reads them in 16 ms.
 	pacedRead = 256 << 10
 )
 
-// BeginCommit is called when a commit begins. One commit is under way at a time.
+// BeginCommit is called when a commit begins.
 func (p *Pacer) BeginCommit() {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.commit = make(chan struct{})
+	if p.commits == 0 {
+		p.ended = make(chan struct{})
+	}
+	p.commits++
 }
 
 // EndCommit is called when it ends.
 func (p *Pacer) EndCommit() {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	close(p.commit)
-	p.commit = nil
+	p.commits--
+	if p.commits == 0 {
+		close(p.ended)
+	}
 }
 
-// Rest is called after a transfer, with the time that it took. It sleeps for as long, and then until a commit that is
-// under way has ended, within bounds. A short transfer needs no rest.
+// Rest is called after a transfer, with the time that it took. It sleeps for as long, and then until no commit is under
+// way, within bounds. A short transfer needs no rest.
 func (p *Pacer) Rest(took time.Duration) {
 	if p == nil || took < leastRest {
 		return
@@ -77,15 +91,16 @@ func (p *Pacer) Rest(took time.Duration) {
 	rest := min(took, mostRest)
 	time.Sleep(rest)
 	p.mu.Lock()
-	commit := p.commit
+	commits := p.commits
+	ended := p.ended
 	p.mu.Unlock()
-	if commit == nil {
+	if commits == 0 {
 		return
 	}
 	timer := time.NewTimer(commitRests * rest)
 	defer timer.Stop()
 	select {
-	case <-commit:
+	case <-ended:
 	case <-timer.C:
 	}
 }
@@ -108,7 +123,7 @@ func (p pacedReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// PacedFile is a file that is written to the disk while it is written, with rests.
+// PacedFile is a file with a Writeback, and rests after writes. With a nil Pacer it has neither.
 type PacedFile struct {
 	*os.File
 	pacer     *Pacer
@@ -124,7 +139,9 @@ func (p *Pacer) File(file *os.File) *PacedFile {
 func (f *PacedFile) WriteAt(b []byte, at int64) (int, error) {
 	begun := time.Now()
 	n, err := f.File.WriteAt(b, at)
-	f.writeback.Wrote(n)
+	if err == nil && f.pacer != nil {
+		err = f.writeback.Wrote(n)
+	}
 	f.pacer.Rest(time.Since(begun))
 	return n, err
 }

@@ -2,6 +2,7 @@ package disk_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"testing"
@@ -50,8 +51,27 @@ func TestRest(t *testing.T) {
 			})
 		})
 	}
+	synctest.Test(t, func(t *testing.T) { // a batch and a filled gap may overlap
+		var p disk.Pacer
+		p.BeginCommit()
+		p.BeginCommit()
+		p.EndCommit()
+		begun := time.Now()
+		p.Rest(10 * ms)
+		if got := time.Since(begun); got != 50*ms {
+			t.Errorf("a rest of %s during the second commit", got)
+		}
+		p.EndCommit()
+		begun = time.Now()
+		p.Rest(10 * ms)
+		if got := time.Since(begun); got != 10*ms {
+			t.Errorf("a rest of %s after both", got)
+		}
+	})
 	synctest.Test(t, func(t *testing.T) {
 		var none *disk.Pacer
+		none.BeginCommit()
+		none.EndCommit()
 		begun := time.Now()
 		none.Rest(time.Minute)
 		if time.Since(begun) > 0 {
@@ -117,9 +137,9 @@ func TestWriteback(t *testing.T) {
 	}
 	defer func() { _ = f.Close() }()
 	calls := 0
-	w := disk.Writeback{File: f, Write: func(f *os.File) {
+	w := disk.Writeback{File: f, Write: func(f *os.File) error {
 		calls++
-		disk.WriteDirty(f)
+		return disk.WriteDirty(f)
 	}}
 	page := make([]byte, 4096)
 	for i := range 4 << 20 / len(page) {
@@ -129,9 +149,16 @@ func TestWriteback(t *testing.T) {
 		if _, err := f.Write(page); err != nil {
 			t.Fatal(err)
 		}
-		w.Wrote(len(page))
+		if err := w.Wrote(len(page)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if calls != 4 {
 		t.Errorf("%d calls", calls)
+	}
+	full := errors.New("no space")
+	w.Write = func(*os.File) error { return full }
+	if err := w.Wrote(1 << 20); !errors.Is(err, full) {
+		t.Errorf("the error of the disk is lost: %v", err)
 	}
 }

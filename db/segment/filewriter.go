@@ -45,7 +45,7 @@ type fileWriter struct {
 	set     *sql.Stmt
 	buf     []byte // of the row being written
 
-	file      *os.File // the same file
+	file      *os.File // the same file, for writeback
 	writeback disk.Writeback
 }
 
@@ -113,7 +113,9 @@ func (w *fileWriter) insert(t table, row []byte) (id int64, err error) {
 	if _, err := w.inserts[t].Exec(id, row); err != nil {
 		return 0, fmt.Errorf("write row %d of %s: %w", id, t, err)
 	}
-	w.writeback.Wrote(len(row))
+	if err := w.writeback.Wrote(len(row)); err != nil {
+		return 0, fmt.Errorf("write row %d of %s: %w", id, t, err)
+	}
 	w.next[t]++
 	return id, nil
 }
@@ -130,7 +132,9 @@ func (w *fileWriter) insertSet(run int, prefix, row []byte) error {
 	if _, err := w.set.Exec(run, prefix, row); err != nil {
 		return fmt.Errorf("write set of %x: %w", prefix, err)
 	}
-	w.writeback.Wrote(len(row))
+	if err := w.writeback.Wrote(len(row)); err != nil {
+		return fmt.Errorf("write set of %x: %w", prefix, err)
+	}
 	return nil
 }
 

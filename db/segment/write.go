@@ -52,7 +52,7 @@ type Options struct {
 	format    int // 2: no fixed blocks
 	workers   int // that compress
 
-	writeDirty func(*os.File) // disk.WriteDirty
+	writeDirty func(*os.File) error // disk.WriteDirty
 }
 
 func (o Options) withDefaults() Options {

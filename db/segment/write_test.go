@@ -339,11 +339,10 @@ func TestWriteback(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "segment")
 	calls, last := 0, int64(0)
-	o := Options{workers: 2, writeDirty: func(f *os.File) {
+	o := Options{workers: 2, writeDirty: func(f *os.File) error {
 		st, err := f.Stat()
 		if err != nil {
-			t.Error(err)
-			return
+			return err
 		}
 		// SQLite holds 4 MiB of pages.
 		if n := st.Size() - last; n > 4<<20+2<<20 {
@@ -351,6 +350,7 @@ func TestWriteback(t *testing.T) {
 		}
 		last = st.Size()
 		calls++
+		return nil
 	}}
 	info, err := Write(path, nil, []Input{{2, Kind{Keyspace: recordsKind.Keyspace}, &noise{entries: 6000}}}, o)
 	if err != nil {
@@ -359,6 +359,14 @@ func TestWriteback(t *testing.T) {
 	if least := int(info.Bytes>>20) - 1; calls < least || info.Bytes < 10<<20 {
 		t.Errorf("%d calls for %d bytes", calls, info.Bytes)
 	}
+	// The last sync doesn't report this error again.
+	full := errors.New("no space")
+	o.writeDirty = func(*os.File) error { return full }
+	_, err = Write(path+"2", nil, []Input{{2, Kind{Keyspace: recordsKind.Keyspace}, &noise{entries: 1000}}}, o)
+	if !errors.Is(err, full) {
+		t.Errorf("the disk has lost rows: %v", err)
+	}
+	checkDir(t, filepath.Dir(path), "segment")
 }
 
 // noise is entries that do not compress.

@@ -1,0 +1,62 @@
+package db
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"weft.dev/weft/db/apply"
+	"weft.dev/weft/db/disk"
+)
+
+// TestPacerCounts: while a batch or a filled gap commits in parts, background work rests, and not after it.
+func TestPacerCounts(t *testing.T) {
+	t.Parallel()
+	const records = 57
+	var pacer disk.Pacer
+	s, err := Open(Config{Dir: t.TempDir(), JobRecords: 5, JobRest: -1, Pacer: &pacer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	create := func(i int) apply.Event {
+		return apply.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000 + int64(i), Op: OpCreate,
+			DID: "did:web:a.example", Collection: "a.b.c", Rkey: fmt.Sprintf("r%03d", i), Rev: "3mdtsyunhbu22",
+			Links: []Link{{Path: "x", Target: "https://a.example/"}}}
+	}
+	var events []apply.Event
+	for i := range records {
+		events = append(events, create(i))
+	}
+	resting := func() bool {
+		begun := time.Now()
+		pacer.Rest(5 * time.Millisecond)
+		return time.Since(begun) >= 25*time.Millisecond
+	}
+	for _, step := range []struct {
+		name string
+		do   func() error
+		left int64
+	}{
+		{"a batch", func() error {
+			_, err := s.Apply(Batch{Host: "https://up.example", Events: events})
+			return err
+		}, records},
+		{"a repository that has lost its records", func() error {
+			_, err := s.Fill(nil, []Repo{{DID: "did:web:a.example"}})
+			return err
+		}, 0},
+	} {
+		parts := s.Seq()
+		if err := step.do(); err != nil {
+			t.Fatal(err)
+		}
+		st, err := s.Stats(t.Context())
+		if err != nil || st.Records != step.left || s.Seq() == parts {
+			t.Errorf("%s: %+v, %v", step.name, st, err)
+		}
+		if resting() {
+			t.Errorf("%s: background work waits for a commit that has ended", step.name)
+		}
+	}
+}
