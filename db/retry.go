@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"weft.dev/weft/db/index"
@@ -85,17 +84,44 @@ func (t *troubles) list() (all []string) {
 	return all
 }
 
-// waiting holds the time since which events wait for a commit.
-type waiting struct{ since atomic.Pointer[time.Time] } // nil: no event waits
+// waiting holds the time since which events wait for a commit. Apply and Fill may wait at once: one of them leaves the
+// store to the other while it waits for a seal or for room.
+type waiting struct {
+	mu    sync.Mutex
+	calls int       // of Apply and Fill
+	since time.Time // if calls > 0
+}
 
-func (w *waiting) begin(now time.Time) { w.since.Store(&now) }
-func (w *waiting) end()                { w.since.Store(nil) }
+func (w *waiting) begin(now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.calls == 0 {
+		w.since = now
+	}
+	w.calls++
+}
+
+func (w *waiting) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.calls--
+}
 
 // committed restarts the time of events that still wait.
 func (w *waiting) committed(now time.Time) {
-	if w.since.Load() != nil {
-		w.since.Store(&now)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.since = now
+}
+
+// time returns the time for which events have waited.
+func (w *waiting) time(now time.Time) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.calls == 0 {
+		return 0
 	}
+	return max(now.Sub(w.since), 0)
 }
 
 // waitingLong is the wait after which a store is degraded. A batch or a step takes less than a hundredth of it.
@@ -104,11 +130,7 @@ const waitingLong = time.Minute
 // Waiting returns the time for which events passed to Apply or Fill have waited for a commit: the time since the last
 // commit, or since they were passed; 0: no event waits.
 func (s *Store) Waiting() time.Duration {
-	since := s.waits.since.Load()
-	if since == nil {
-		return 0
-	}
-	return max(s.cfg.Now().Sub(*since), 0)
+	return s.waits.time(s.cfg.Now())
 }
 
 // Degraded returns the trouble of a store that still writes and answers; empty: there is none.

@@ -83,3 +83,30 @@ func TestYieldingRests(t *testing.T) {
 		})
 	}
 }
+
+// TestWaiting: events wait until the last call that waits has ended, and since the last commit.
+func TestWaiting(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_770_000_000, 0)
+	var w waiting
+	for _, step := range []struct {
+		name string
+		do   func(now time.Time)
+		want time.Duration // a second later
+	}{
+		{"nothing waits", func(time.Time) {}, 0},
+		{"a batch", w.begin, time.Second},
+		{"a filled gap too", w.begin, 2 * time.Second},
+		{"the batch still waits", func(time.Time) { w.end() }, 3 * time.Second},
+		{"a part is committed", w.committed, time.Second},
+		{"none waits", func(time.Time) { w.end() }, 0},
+		{"the next batch", w.begin, time.Second},
+		{"the clock goes back", func(now time.Time) { w.committed(now.Add(time.Hour)) }, 0},
+	} {
+		step.do(now)
+		now = now.Add(time.Second)
+		if got := w.time(now); got != step.want {
+			t.Errorf("%s: %s, want %s", step.name, got, step.want)
+		}
+	}
+}
