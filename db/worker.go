@@ -30,8 +30,8 @@ func (s *Store) newYielding(entries *lsm.CompactionIterator, pacer *disk.Pacer, 
 }
 
 // yieldEvery is the number of a compaction's entries between two yields, some 100 µs of processor time: commits and
-// queries that wait run then, where Go's scheduler would run them after 10 ms. Entries that take much longer have waited
-// for the disk, or for the processor, and the Pacer rests.
+// queries that wait run then, where Go's scheduler would run them after 10 ms. Entries that take much longer have
+// waited for the disk, or for the processor, and the Pacer rests.
 const yieldEvery = 256
 
 func (y *yielding) Next() (bool, error) {

@@ -21,8 +21,8 @@ type Writeback struct {
 }
 
 // Wrote is called after n bytes were written to the file. After bytesPerSync of them it waits until the disk has them.
-// They are durable only after a sync of the complete file. After an error the file is lost: that sync doesn't report the
-// error again.
+// They are durable only after a sync of the complete file. After an error the file is lost: that sync doesn't report
+// the error again.
 func (w *Writeback) Wrote(n int) error {
 	w.n += n
 	if w.n < bytesPerSync {

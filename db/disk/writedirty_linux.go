@@ -8,8 +8,8 @@ import (
 )
 
 // WriteDirty writes the dirty pages of a file to the disk, and waits for them. It neither commits the journal of the
-// file system nor flushes the disk's own cache, which a sync does. Its error is that of a write: a later sync by another
-// descriptor doesn't report it. Where the file system or the sandbox has no such call, WriteDirty does nothing.
+// file system nor flushes the disk's own cache, which a sync does. Its error is that of a write: a later sync by
+// another descriptor doesn't report it. Where the file system or the sandbox has no such call, WriteDirty does nothing.
 func WriteDirty(file *os.File) error {
 	conn, err := file.SyscallConn()
 	if err != nil {
