@@ -44,7 +44,7 @@ func (g orderedClient) WriteLTXFile(
 	defer end()
 	name := fileName{level, minTXID, maxTXID}
 	g.r.rememberWritten(name, unknownLength)
-	info, err := counted{g.ReplicaClient, &g.r.sent}.WriteLTXFile(ctx, level, minTXID, maxTXID, r)
+	info, err := counted{g.ReplicaClient, &g.r.sent}.WriteLTXFile(ctx, level, minTXID, maxTXID, g.r.paced(level, r))
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			return nil, cause
@@ -60,6 +60,16 @@ func (g orderedClient) WriteLTXFile(
 		g.r.noteSent(maxTXID, path)
 	}
 	return info, nil
+}
+
+// paced returns the reader of a new file of a level. Litestream makes a file of level 1 and above from files on this
+// disk, up to an hour of them, and rests as a compaction of segments does: without rests commits waited for nine
+// seconds on a volume of 16 MiB/s. A snapshot does not rest, because the WAL is not checkpointed meanwhile.
+func (r *Replicator) paced(level int, from io.Reader) io.Reader {
+	if level == 0 || level == litestream.SnapshotLevel {
+		return from
+	}
+	return r.cfg.Pacer.Reader(from)
 }
 
 // DeleteLTXFiles implements litestream.ReplicaClient.
