@@ -3,11 +3,15 @@ package db
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"weft.dev/weft/db/apply"
+	"weft.dev/weft/db/disk"
 	"weft.dev/weft/link"
 )
 
@@ -179,5 +183,44 @@ func TestCompactionSlack(t *testing.T) {
 		if s.lookAtDisk(); s.room.paused.Load() {
 			t.Errorf("indexing pauses when commits take %d bytes beside a compaction of %d", grown, int64(bytes))
 		}
+	}
+}
+
+// TestCompactLooksAgain: a full compaction is refused for lack of budget only by the present size of the files.
+func TestCompactLooksAgain(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_770_000_000, 0)
+	cfg := Config{Dir: t.TempDir(), Now: func() time.Time { return now },
+		Disk: func(string) (int64, int64, error) { return 1 << 40, 1 << 40, nil }}
+	s, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sp, err := s.Space(t.Context())
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Budget = disk.Budget{Bytes: sp.Reserve + 4<<20}
+	s, err = Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	sealOne(t, s, 1)
+	sealOne(t, s, 2)
+	other := filepath.Join(cfg.Dir, "other")
+	if err := os.WriteFile(other, make([]byte, 4<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.use.Forget()
+	if _, err := s.Compact(t.Context(), func(int64, int64) {}); err == nil ||
+		!strings.Contains(err.Error(), "raise --disk") {
+		t.Fatalf("without room: %v", err)
+	}
+	if err := os.Remove(other); err != nil {
+		t.Fatal(err)
+	}
+	if did, err := s.Compact(t.Context(), func(int64, int64) {}); err != nil || did.Segments != 2 {
+		t.Errorf("with room again: %+v, %v", did, err)
 	}
 }

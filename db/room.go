@@ -210,10 +210,12 @@ func (s *Store) missingRoom(bytes int64) (wanted int64) {
 	return wanted
 }
 
-// compactionRoom returns an error where there is no room for a full compaction.
+// compactionRoom returns an error where there is no room for a full compaction. It adds the files up again: a
+// compaction may just have removed some, and an operator acts on the error.
 func (s *Store) compactionRoom(bytes int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.use.Forget()
 	wanted := s.missingRoom(bytes)
 	if wanted == 0 {
 		return nil
