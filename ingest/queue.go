@@ -20,7 +20,7 @@ type queue struct {
 	cost   int           // of ready, in bytes
 	cur    *batch        // the batch that is filled
 	spare  *batch        // an empty batch; nil: it is being committed
-	curAge time.Duration // the longest wait of its first event
+	curAge time.Duration // the longest wait of the first event of cur
 	// gathered means that the events of the next batch have come while the reader paused.
 	gathered bool
 	begun    chan struct{} // cur has its first event
@@ -41,7 +41,7 @@ const ahead = 4
 const batchBytes = 4 << 20
 
 // gatheredAge is the longest wait of the first of events that have gathered. The others are read within some
-// milliseconds, and the next event, which begins the next pause, is then part of the batch if it comes soon. With 20 ms,
+// milliseconds. The next event, which begins the next pause, joins the batch if it comes within this time: with 20 ms,
 // streams of 30 events a second had twice as many commits. An event is committed within a quarter of a second.
 const gatheredAge = 45 * time.Millisecond
 

@@ -133,8 +133,8 @@ func TestQuietUpstream(t *testing.T) {
 	}
 }
 
-// TestSlowUpstream: the events of a slow stream are indexed as soon as those that have come are read, and a quarter of a
-// second after they were sent at the latest. Batches that wait for more events would take an hour.
+// TestSlowUpstream: weft commits the events of a slow stream within a quarter of a second. A batch that waits for more
+// events would take an hour.
 func TestSlowUpstream(t *testing.T) {
 	t.Parallel()
 	kinds(t, func(t *testing.T, v2 bool) {

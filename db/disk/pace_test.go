@@ -80,7 +80,7 @@ func TestRest(t *testing.T) {
 	})
 }
 
-// slowReader takes 16 ms for each read of a volume of 16 MiB/s.
+// slowReader reads from a volume of 16 MiB/s.
 type slowReader struct{ r io.Reader }
 
 func (s slowReader) Read(b []byte) (int, error) {
@@ -104,28 +104,6 @@ func TestPacedReader(t *testing.T) {
 			t.Errorf("read for %s, want %s", took, want)
 		}
 	})
-}
-
-// TestPacedFile: a paced file has the same content.
-func TestPacedFile(t *testing.T) {
-	t.Parallel()
-	f, err := os.Create(t.TempDir() + "/file")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = f.Close() }()
-	var p disk.Pacer
-	paced := p.File(f)
-	page := bytes.Repeat([]byte("page"), 1024)
-	for i := range int64(600) {
-		if _, err := paced.WriteAt(page, (599-i)*int64(len(page))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(f.Name())
-	if err != nil || !bytes.Equal(got, bytes.Repeat(page, 600)) {
-		t.Errorf("%d bytes, %v", len(got), err)
-	}
 }
 
 // TestWriteback: a growing file is written to the disk after each megabyte.

@@ -405,7 +405,8 @@ var indexFaults = []fault{
 	},
 	{
 		"a segment is written to the disk by its last sync", "db/segment/filewriter.go",
-		"if err := w.writeback.Wrote(len(row)); err != nil {\n\t\treturn 0,", "if err := error(nil); err != nil {\n\t\treturn 0,",
+		"if err := w.writeback.Wrote(len(row)); err != nil {\n\t\treturn 0,",
+		"if err := error(nil); err != nil {\n\t\treturn 0,",
 		"db/segment.TestWriteback",
 	},
 	{

@@ -64,7 +64,8 @@ func createFile(path string, o Options) (*fileWriter, error) {
 	w := &fileWriter{db: db, next: [...]int64{0, 1, 1, 1}}
 	// page_size must come first: the first page fixes it.
 	_, err = db.Exec(fmt.Sprintf("PRAGMA page_size = %d; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"+
-		"PRAGMA cache_size = -4096; PRAGMA application_id = %d; PRAGMA user_version = %d", o.pageSize, applicationID, o.format))
+		"PRAGMA cache_size = -4096; PRAGMA application_id = %d; PRAGMA user_version = %d",
+		o.pageSize, applicationID, o.format))
 	if err == nil {
 		w.file, err = os.Open(path)
 	}
