@@ -83,9 +83,41 @@ func (f *faulty) Write(ctx context.Context, name string, data []byte) error {
 	return f.Objects.Write(ctx, name, data)
 }
 
-func mustBeginWith(t *testing.T, cfg config.Config, events []apply.Event, f *faulty) *primary {
+// configure is for beginWith.
+func (f *faulty) configure(c *ReplicatorConfig) { c.objects = f.wrap }
+
+// pollGate has a token while the polls of its replicators may run. One of them runs at a time.
+type pollGate chan struct{}
+
+func newPollGate() pollGate {
+	g := make(pollGate, 1)
+	g.reopen()
+	return g
+}
+
+// shut waits for a poll that runs. From then on polls wait.
+func (g pollGate) shut()   { <-g }
+func (g pollGate) reopen() { g <- struct{}{} }
+
+// configure is for beginWith.
+func (g pollGate) configure(c *ReplicatorConfig) {
+	c.polls = func(poll pollFunc) pollFunc {
+		return func(ctx context.Context) error {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-g:
+			}
+			defer g.reopen()
+			return poll(ctx)
+		}
+	}
+}
+
+func mustBeginWith(t *testing.T, cfg config.Config, events []apply.Event,
+	change func(*ReplicatorConfig)) *primary {
 	t.Helper()
-	p, err := beginWith(t.Context(), cfg, 0, events, nil, f.wrap)
+	p, err := beginWith(t.Context(), cfg, 0, events, nil, change)
 	if err != nil {
 		t.Fatal(err)
 	}

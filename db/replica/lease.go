@@ -33,13 +33,15 @@ const leaseSub = "lease"
 // own clock.
 type leaseTimes struct {
 	renew   time.Duration // between renewals
+	request time.Duration // limits each renewal
 	suspend time.Duration // after this time without a renewal, the holder sends nothing and cancels its uploads
 	expire  time.Duration // after this time without a change, the lease is free; suspend and a request's time
 }
 
 // defaultLeaseTimes tolerate an outage of the store of half a minute. A second machine waits for 45 seconds.
 // Each renewal costs a write: 5,760 a day.
-var defaultLeaseTimes = leaseTimes{renew: 15 * time.Second, suspend: 30 * time.Second, expire: 45 * time.Second}
+var defaultLeaseTimes = leaseTimes{renew: 15 * time.Second, request: 15 * time.Second, suspend: 30 * time.Second,
+	expire: 45 * time.Second}
 
 // leaseRecord names the process that writes to a replica. The record with the highest generation is valid. One holder
 // creates a generation, on the condition that it does not exist, and no other process writes it. Generations are never
@@ -304,7 +306,7 @@ func (l *lease) run(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		request, cancel := context.WithTimeout(ctx, l.times.renew)
+		request, cancel := context.WithTimeout(ctx, l.times.request)
 		err := l.renew(request)
 		cancel()
 		switch {

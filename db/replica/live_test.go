@@ -93,11 +93,13 @@ func liveConfig(t *testing.T) config.Config {
 }
 
 // testLease expires after what a machine that does much else may take for a renewal.
-var testLease = leaseTimes{renew: 100 * time.Millisecond, suspend: 2 * time.Second, expire: 3 * time.Second}
+var testLease = leaseTimes{renew: 100 * time.Millisecond, request: time.Second, suspend: 2 * time.Second,
+	expire: 3 * time.Second}
 
 // soakLease is the lease of a soak and of the race detector: a renewal may be late by the time that a busy machine starves
 // a process.
-var soakLease = leaseTimes{renew: 200 * time.Millisecond, suspend: 6 * time.Second, expire: 9 * time.Second}
+var soakLease = leaseTimes{renew: 200 * time.Millisecond, request: 3 * time.Second, suspend: 6 * time.Second,
+	expire: 9 * time.Second}
 
 // leaseForTest returns the times of the lease: those of a soak with -rounds above 1, or with -short, which the race
 // detector runs with.
@@ -111,18 +113,20 @@ func leaseForTest() leaseTimes {
 // begin starts a primary on a directory.
 func begin(ctx context.Context, cfg config.Config, window time.Duration, events []apply.Event,
 	logger *slog.Logger) (*primary, error) {
-	return beginWith(ctx, cfg, window, events, logger, nil)
+	return beginWith(ctx, cfg, window, events, logger, func(*ReplicatorConfig) {})
 }
 
-// beginWith is begin, with the files of the lease wrapped.
+// beginWith is begin, with a changed configuration of the replicator.
 func beginWith(ctx context.Context, cfg config.Config, window time.Duration, events []apply.Event, logger *slog.Logger,
-	wrap func(config.Objects) config.Objects) (*primary, error) {
+	change func(*ReplicatorConfig)) (*primary, error) {
 	p := &primary{cfg: cfg, dir: filepath.Dir(cfg.DB), events: events, ran: make(chan error, 1)}
-	p.rep = New(ReplicatorConfig{Replica: cfg, Dir: p.dir, Logger: logger, lease: leaseForTest(), objects: wrap,
+	rc := ReplicatorConfig{Replica: cfg, Dir: p.dir, Logger: logger, lease: leaseForTest(),
 		Restore: func(ctx context.Context, lock *dirlock.Lock) error {
 			_, err := restore.Restore(ctx, cfg, p.dir, restore.Options{Lock: lock})
 			return err
-		}})
+		}}
+	change(&rc)
+	p.rep = New(rc)
 	if err := p.rep.Prepare(ctx); err != nil {
 		return nil, err
 	}

@@ -32,8 +32,15 @@ const (
 	collectEvery = time.Hour
 )
 
+// pollFunc polls the replica once.
+type pollFunc func(context.Context) error
+
 // pollLoop polls the replica beside the uploads.
 func (r *Replicator) pollLoop(ctx context.Context) error {
+	poll := pollFunc(r.poll)
+	if r.cfg.polls != nil {
+		poll = r.cfg.polls(poll)
+	}
 	collect := r.cfg.Now().Add(pollInterval)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -45,7 +52,7 @@ func (r *Replicator) pollLoop(ctx context.Context) error {
 		case <-timer.C:
 		case <-r.pollNow:
 		}
-		err := r.poll(ctx)
+		err := poll(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil

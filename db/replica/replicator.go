@@ -47,6 +47,7 @@ type ReplicatorConfig struct {
 
 	lease   leaseTimes                          // zero: the default
 	objects func(config.Objects) config.Objects // wraps the lease's; nil: nothing
+	polls   func(pollFunc) pollFunc             // wraps the polls of Run; nil: nothing
 
 	closeTimeout time.Duration // of each step of Close; 0: closeTimeout
 }
