@@ -22,7 +22,6 @@ type statusPage struct {
 	Disk        []fact
 	Shares      []share
 	Replication []fact
-	Replicates  *wire.Replication
 	Replay      *replayBar
 	Headline    string // the state in a few words
 	Lead        string // the state in a sentence or two
@@ -53,7 +52,6 @@ func (s *Server) status(_ context.Context, a *answer) (*view, error) {
 	if err := a.decode(&p.Status); err != nil {
 		return nil, err
 	}
-	p.Replicates = p.Status.Replication
 	p.Upstream = upstreamFacts(p.Status.Upstream)
 	p.Replay = replayOf(p.Status.Upstream)
 	p.Curves = p.curves()
@@ -61,7 +59,7 @@ func (s *Server) status(_ context.Context, a *answer) (*view, error) {
 	p.Levels = p.levels()
 	p.Disk = p.diskFacts(s.Now())
 	p.Shares = p.shares()
-	p.Replication = replicationFacts(p.Replicates)
+	p.Replication = replicationFacts(p.Status.Replication)
 	if p.Status.Following != nil {
 		p.Upstream = followingFacts(p.Status.Following)
 	}
