@@ -3,6 +3,7 @@ package db
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"weft.dev/weft/db/apply"
@@ -59,4 +60,26 @@ func TestPacerCounts(t *testing.T) {
 			t.Errorf("%s: background work waits for a commit that has ended", step.name)
 		}
 	}
+}
+
+// TestStepsRest: the pruning rests for as long as its step took by the store's clock of steps, and at least pruneRest.
+// A store that closes ends the rest.
+func TestStepsRest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Unix(1_770_000_000, 0)
+		s := &Store{closed: make(chan struct{}), now: func() time.Time { return now }}
+		for took, want := range map[time.Duration]time.Duration{3 * time.Minute: 3 * time.Minute, 0: pruneRest} {
+			began := s.now()
+			now = now.Add(took)
+			start := time.Now()
+			if !s.restSince(began) || time.Since(start) != want {
+				t.Errorf("after a step of %s it rests for %s, want %s", took, time.Since(start), want)
+			}
+		}
+		close(s.closed)
+		if s.restSince(now.Add(-time.Hour)) {
+			t.Error("a closed store goes on")
+		}
+	})
 }

@@ -124,9 +124,9 @@ func (s *Store) sealOld() error {
 // pruneStep prunes some of the log rows up to a row, and some of the bodies that are out of date, in a transaction of
 // its own. It then rests. more means that others are left.
 func (s *Store) pruneStep(upTo uint64) (rows uint64, more bool, err error) {
-	began := time.Now()
+	began := s.now()
 	rows, more, err = s.pruneSome(upTo)
-	return rows, err == nil && more && s.rest(time.Since(began)), err
+	return rows, err == nil && more && s.restSince(began), err
 }
 
 func (s *Store) pruneSome(upTo uint64) (rows uint64, more bool, err error) {
@@ -170,9 +170,10 @@ func (s *Store) mayPrune() bool {
 	return !s.room.paused.Load() || s.room.free.Load() >= s.room.reserve.Load()/2
 }
 
-// rest pauses for the duration of the last step, and reports whether the store is still open.
-func (s *Store) rest(took time.Duration) bool {
-	timer := time.NewTimer(max(took, pruneRest))
+// restSince pauses for as long as the step took that began at a time of now, and reports whether the store is still
+// open.
+func (s *Store) restSince(began time.Time) bool {
+	timer := time.NewTimer(max(s.now().Sub(began), pruneRest))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"time"
 )
 
 const (
@@ -61,9 +60,9 @@ func vacuumMode(path string) string {
 func (s *Store) shrink() error {
 	keep, err := s.freeToKeep()
 	for more := true; more && err == nil; {
-		began := time.Now()
+		began := s.now()
 		more, err = s.shrinkStep(keep)
-		more = more && err == nil && s.rest(time.Since(began))
+		more = more && err == nil && s.restSince(began)
 	}
 	return err
 }

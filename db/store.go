@@ -101,6 +101,9 @@ type Store struct {
 	writer  *sql.DB
 	beside  *sql.DB // reads committed rows beside the writer's open transaction
 	bodies  bodies
+	// now measures how long steps take, for the rests after them; time.Now except in tests. Config.Now is the clock of
+	// the log, which tests move by hours.
+	now func() time.Time
 
 	inserts inserters
 	rows    apply.Rows // of the last batch; its memory is reused
@@ -155,6 +158,7 @@ func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 		compactWork: make(chan struct{}, 1),
 		pruneWork:   make(chan struct{}, 1),
 		closed:      make(chan struct{}),
+		now:         time.Now,
 	}
 	s.defaults(cfg)
 	s.state = s.newState()
