@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"math/rand/v2"
 	"net/http"
@@ -119,35 +120,14 @@ func (c *Client) eventsAfter(ctx context.Context, f Filter, cursor *uint64) iter
 func (c *Client) listen(ctx context.Context, f Filter, cursor **uint64, do func(Event) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	q := url.Values{"wantedSubjects": f.Subjects, "wantedSubjectPrefixes": f.SubjectPrefixes,
-		"wantedSubjectDids": f.SubjectDIDs,
-		"wantedSources":     f.Sources, "wantedCollections": f.Collections, "wantedActors": f.Actors}
-	if *cursor != nil {
-		q.Set("cursor", strconv.FormatUint(**cursor, 10))
-	}
-	if f.Accounts {
-		q.Set("accounts", "true")
-	}
-	if f.Hydrate {
-		q.Set("hydrate", "true")
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+routes.Events.Path+"?"+q.Encode(), nil)
-	if err != nil {
-		return fmt.Errorf("weft: %w", err)
-	}
-	r.Header.Set("User-Agent", c.UserAgent)
-	r.Header.Set("Accept", "text/event-stream")
 	alive := time.AfterFunc(silence, cancel)
 	defer alive.Stop()
-	res, err := (&http.Client{Transport: c.HTTP.Transport}).Do(r) // without a timeout
+	body, err := c.openEvents(ctx, f, *cursor)
 	if err != nil {
-		return fmt.Errorf("weft: %w", err)
+		return err
 	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return refusal(res)
-	}
-	lines := bufio.NewScanner(res.Body)
+	defer body.Close()
+	lines := bufio.NewScanner(body)
 	lines.Buffer(nil, 64<<20) // a record may have two thousand links of 8 KiB
 	var place *uint64         // of an event without data
 	for lines.Scan() {
@@ -185,4 +165,41 @@ func (c *Client) listen(ctx context.Context, f Filter, cursor **uint64, do func(
 		}
 	}
 	return lines.Err()
+}
+
+// openEvents requests the events after a cursor; nil: new events.
+func (c *Client) openEvents(ctx context.Context, f Filter, cursor *uint64) (io.ReadCloser, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+routes.Events.Path+"?"+f.query(cursor).Encode(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("weft: %w", err)
+	}
+	r.Header.Set("User-Agent", c.UserAgent)
+	r.Header.Set("Accept", "text/event-stream")
+	res, err := (&http.Client{Transport: c.HTTP.Transport}).Do(r) // without a timeout
+	if err != nil {
+		return nil, fmt.Errorf("weft: %w", err)
+	}
+	if res.StatusCode != http.StatusOK {
+		defer res.Body.Close()
+		return nil, refusal(res)
+	}
+	return res.Body, nil
+}
+
+// query returns the parameters of the filter and of a cursor.
+func (f *Filter) query(cursor *uint64) url.Values {
+	q := url.Values{
+		"wantedSubjects": f.Subjects, "wantedSubjectPrefixes": f.SubjectPrefixes, "wantedSubjectDids": f.SubjectDIDs,
+		"wantedSources": f.Sources, "wantedCollections": f.Collections, "wantedActors": f.Actors,
+	}
+	if cursor != nil {
+		q.Set("cursor", strconv.FormatUint(*cursor, 10))
+	}
+	if f.Accounts {
+		q.Set("accounts", "true")
+	}
+	if f.Hydrate {
+		q.Set("hydrate", "true")
+	}
+	return q
 }

@@ -143,8 +143,13 @@ func (s *Store) loadBodies(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return b.loadRecent(ctx, s.core.Reader)
+}
+
+// loadRecent reads the digests of the newest blocks.
+func (b *bodies) loadRecent(ctx context.Context, q logrow.Queryer) error {
 	b.recent = make([]recentBlock, recentBlocks)
-	rows, err := s.core.Reader.QueryContext(ctx, "SELECT id, digest FROM blocks WHERE id > ? ORDER BY id",
+	rows, err := q.QueryContext(ctx, "SELECT id, digest FROM blocks WHERE id > ? ORDER BY id",
 		int64(b.block)-recentBlocks)
 	if err != nil {
 		return err

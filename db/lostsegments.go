@@ -179,8 +179,7 @@ func (s *Store) rebuildSegment(ctx context.Context, row index.ManifestRow, below
 	last := false
 	write := func(v *index.Snapshot) (*index.Snapshot, error) {
 		part := index.ManifestRow{Level: row.Level, FromSeq: v.Sealed + 1, ToSeq: v.Seq, Linking: v.Linking,
-			Actors:      row.Actors,
-			Collections: row.Collections, Sources: row.Sources}
+			Actors: row.Actors, Collections: row.Collections, Sources: row.Sources}
 		if last { // the checksums at the end of the other parts are not known
 			part.LogChecksum = row.LogChecksum
 			part.NamesChecksum = row.NamesChecksum
@@ -212,8 +211,7 @@ func (s *Store) rebuildSegment(ctx context.Context, row index.ManifestRow, below
 		}
 		if was := row.Checksums(); was.Known && v.Sums.Known && v.Sums.Log != was.Log {
 			return fmt.Errorf("%w: log rows %d to %d have changed since the segment was written: "+index.MendStore,
-				logrow.ErrDamaged,
-				row.FromSeq, row.ToSeq, s.cfg.Dir)
+				logrow.ErrDamaged, row.FromSeq, row.ToSeq, s.cfg.Dir)
 		}
 		v.Seq = row.ToSeq
 		last = true

@@ -107,57 +107,67 @@ func chartOf(a *answer, subject string, sources []source) (*chart, error) {
 		return nil, fmt.Errorf("web: the answer of getTimeline: %w", err)
 	}
 	c := &chart{Sources: drawn, Left: len(sources) - len(drawn), Unit: stepText(found.Seconds)}
+	sums := c.scale(found.Sources)
+	when := func(i int) string { return spanStart(from, found.Seconds, i) }
+	for i, sum := range sums {
+		if sum != 0 {
+			c.Rows = append(c.Rows, chartRow{When: when(i), Counts: c.stack(i, found.Sources)})
+		}
+	}
+	c.From = when(0)
+	if len(sums) >= fewSpans {
+		c.Middle = when(len(sums) / 2)
+		c.To = when(len(sums) - 1)
+	}
+	return c, nil
+}
+
+// scale sets the width of the chart and the scale of its bars, and returns the sum of the sources in each span.
+func (c *chart) scale(sources []wire.SourceTimeline) []int64 {
 	spans := 0
-	for _, s := range found.Sources {
+	for _, s := range sources {
 		c.Older += s.Older
 		spans = max(spans, len(s.Counts))
 	}
 	// A single span is a narrow bar, not the whole chart.
 	c.Width = max(float64(spans), fewSpans) * chartStep
 	sums := make([]int64, spans)
-	for _, s := range found.Sources {
+	for _, s := range sources {
 		for i, n := range s.Counts {
 			sums[i] += n
 			c.Most = max(c.Most, sums[i])
 		}
 	}
-	layout := "2006-01-02"
-	if found.Seconds < 86400 {
-		layout = "2006-01-02 15:04"
-	}
-	if found.Seconds < 60 {
-		layout = time.DateTime
-	}
-	when := func(i int) string {
-		return from.Add(time.Duration(i) * time.Duration(found.Seconds) * time.Second).UTC().Format(layout)
-	}
-	for i, sum := range sums {
-		if sum == 0 {
+	return sums
+}
+
+// stack draws the bars of a span, one above the other, and returns its counts by source.
+func (c *chart) stack(span int, sources []wire.SourceTimeline) []int64 {
+	counts := make([]int64, len(sources))
+	top := chartHeight
+	for i, s := range sources {
+		if span >= len(s.Counts) || s.Counts[span] == 0 {
 			continue
 		}
-		row := chartRow{When: when(i)}
-		top := chartHeight
-		for j, s := range found.Sources {
-			var n int64
-			if i < len(s.Counts) {
-				n = s.Counts[i]
-			}
-			row.Counts = append(row.Counts, n)
-			if n == 0 {
-				continue
-			}
-			h := float64(n) / float64(c.Most) * chartHeight
-			top -= h
-			c.Bars = append(c.Bars, bar{X: float64(i) * chartStep, Y: top, W: chartStep - 1, H: h, Color: drawn[j].Color})
-		}
-		c.Rows = append(c.Rows, row)
+		counts[i] = s.Counts[span]
+		h := float64(counts[i]) / float64(c.Most) * chartHeight
+		top -= h
+		c.Bars = append(c.Bars,
+			bar{X: float64(span) * chartStep, Y: top, W: chartStep - 1, H: h, Color: c.Sources[i].Color})
 	}
-	c.From = when(0)
-	if spans >= fewSpans {
-		c.Middle = when(spans / 2)
-		c.To = when(spans - 1)
+	return counts
+}
+
+// spanStart writes when a span of so many seconds begins, as exactly as its length needs.
+func spanStart(from time.Time, seconds int64, span int) string {
+	layout := "2006-01-02"
+	if seconds < 86400 {
+		layout = "2006-01-02 15:04"
 	}
-	return c, nil
+	if seconds < 60 {
+		layout = time.DateTime
+	}
+	return from.Add(time.Duration(span) * time.Duration(seconds) * time.Second).UTC().Format(layout)
 }
 
 // stepText formats the length of a span. A year has 52 weeks.

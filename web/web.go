@@ -15,6 +15,7 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -179,6 +180,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// apiQuery returns the query string that a page sends to the API: its own, with the defaults of pages.
+func apiQuery(u *url.URL, template string) string {
+	query := withoutPageParameters(u.RawQuery)
+	if template == string(routes.PageExplore) && !u.Query().Has("limit") {
+		query += "&limit=" + pageSources
+	}
+	if template == string(routes.PageTop) && !u.Query().Has("hydrate") {
+		query = strings.TrimPrefix(query+"&hydrate=true", "&")
+	}
+	return query
+}
+
 // draw answers with a page.
 func (s *Server) draw(w http.ResponseWriter, r *http.Request) {
 	defer func() {
@@ -212,13 +225,7 @@ func (s *Server) draw(w http.ResponseWriter, r *http.Request) {
 	if p.build == nil {
 		p = page{string(routes.PageJSON), rawPage}
 	}
-	query := withoutPageParameters(r.URL.RawQuery)
-	if p.template == string(routes.PageExplore) && !r.URL.Query().Has("limit") {
-		query += "&limit=" + pageSources
-	}
-	if p.template == string(routes.PageTop) && !r.URL.Query().Has("hydrate") {
-		query = strings.TrimPrefix(query+"&hydrate=true", "&")
-	}
+	query := apiQuery(r.URL, p.template)
 	a := &answer{server: s, request: r, path: r.URL.Path, query: query, header: http.Header{}}
 	if !isOwn {
 		a = s.ask(r, r.URL.Path, query)

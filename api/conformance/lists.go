@@ -315,44 +315,60 @@ func many(s *suite, l List) error {
 	if l.Other == "" {
 		return skip("the list has no other path: give --other")
 	}
-	ask := func(limit int, more ...string) ([]wire.ManyToManyItem, error) {
-		q := l.query(append([]string{"pathToOther", l.Other}, more...)...)
-		items, _, err := walk(s, routes.GetManyToMany.Path, q, limit, manyItems)
-		if err != nil {
-			return nil, err
-		}
-		return items, once(items)
-	}
-	items, err := ask(1000)
+	items, err := manyPages(s, l, 1000)
 	if err != nil {
 		return err
 	}
 	if len(items) == 0 {
 		return fmt.Errorf("the records have no links at %s", l.Other)
 	}
-	some, err := ask(max(1, len(items)/10))
+	some, err := manyPages(s, l, max(1, len(items)/10))
 	if err != nil {
 		return err
 	}
 	if !slices.Equal(items, some) {
 		return fmt.Errorf("small pages have %d items, but large pages have %d, or the order differs", len(some), len(items))
 	}
-	filtered, err := ask(1000, "linkDid", items[0].LinkRecord.DID, "otherSubject", items[0].OtherSubject)
+	err = manyFiltered(s, l, items[0])
+	if err != nil {
+		return err
+	}
+	return manyCounts(s, l, items)
+}
+
+// manyPages reads all pages of getManyToMany with these further parameters.
+func manyPages(s *suite, l List, limit int, more ...string) ([]wire.ManyToManyItem, error) {
+	q := l.query(append([]string{"pathToOther", l.Other}, more...)...)
+	items, _, err := walk(s, routes.GetManyToMany.Path, q, limit, manyItems)
+	if err != nil {
+		return nil, err
+	}
+	return items, once(items)
+}
+
+// manyFiltered compares the filters by account and by other subject with an item of the whole list.
+func manyFiltered(s *suite, l List, one wire.ManyToManyItem) error {
+	filtered, err := manyPages(s, l, 1000, "linkDid", one.LinkRecord.DID, "otherSubject", one.OtherSubject)
 	if err != nil {
 		return err
 	}
 	if len(filtered) == 0 || slices.ContainsFunc(filtered, func(i wire.ManyToManyItem) bool {
-		return i.LinkRecord.DID != items[0].LinkRecord.DID || i.OtherSubject != items[0].OtherSubject
+		return i.LinkRecord.DID != one.LinkRecord.DID || i.OtherSubject != one.OtherSubject
 	}) {
 		return fmt.Errorf("a filter by account and other subject gives %v", filtered)
 	}
-	none, err := ask(1000, "linkDid", noDID)
+	none, err := manyPages(s, l, 1000, "linkDid", noDID)
 	if err != nil {
 		return err
 	}
 	if len(none) > 0 {
 		return fmt.Errorf("a filter by an account without links gives %v", none)
 	}
+	return nil
+}
+
+// manyCounts compares the counts by other subject with the items of the whole list.
+func manyCounts(s *suite, l List, items []wire.ManyToManyItem) error {
 	want := map[string]int64{}
 	for _, i := range items {
 		want[i.OtherSubject]++
@@ -371,8 +387,7 @@ func many(s *suite, l List) error {
 	}
 	if !maps.Equal(got, want) {
 		return fmt.Errorf("getManyToManyCounts has %d other subjects, but getManyToMany has %d, or the counts differ",
-			len(got),
-			len(want))
+			len(got), len(want))
 	}
 	return nil
 }

@@ -58,50 +58,52 @@ func restoreCommand(stdout, stderr io.Writer) *cli.Command {
 				Usage: "replace an existing index, and keep it in before-restore-TIME",
 			},
 		)...),
-		Action: func(ctx context.Context, cmd *cli.Command) error {
-			cfg, dir, err := replicaOf(cmd)
-			if err != nil {
-				return err
-			}
-			target, err := targetOf(cmd.String("timestamp"), cmd.String("txid"))
-			if err != nil {
-				return &usageError{err}
-			}
-			if cmd.Bool("plan") {
-				p, err := restore.MakePlan(ctx, cfg, dir, target)
-				if err != nil {
-					return fmt.Errorf("%s: %w", cfg.Where(), err)
-				}
-				printPlan(stdout, cfg.Where(), dir, p)
-				return nil
-			}
-			began := time.Now()
-			bar := newTransfer(stderr)
-			o := restore.Options{Target: target, Force: cmd.Bool("force"), Progress: bar.tick}
-			run := restore.Restore
-			if cmd.Bool("segments") {
-				if target != (restore.Target{}) {
-					return &usageError{errors.New("--segments restores the segments of this weft.db: remove --timestamp " +
-						"and --txid")}
-				}
-				run = restore.Segments
-			}
-			r, err := run(ctx, cfg, dir, o)
-			bar.end()
-			switch {
-			case ctx.Err() != nil:
-				return errors.New("interrupted; only complete segments are in place; run the same command to resume")
-			case err != nil:
-				return fmt.Errorf("%s: %w", cfg.Where(), err)
-			}
-			if cmd.Bool("segments") {
-				printSegmentsRestored(stdout, dir, r)
-				return nil
-			}
-			printRestored(stdout, dir, r, time.Since(began))
-			return nil
-		},
+		Action: func(ctx context.Context, cmd *cli.Command) error { return runRestore(ctx, cmd, stdout, stderr) },
 	}
+}
+
+// runRestore plans or restores what the flags ask for, and prints the result.
+func runRestore(ctx context.Context, cmd *cli.Command, stdout, stderr io.Writer) error {
+	cfg, dir, err := replicaOf(cmd)
+	if err != nil {
+		return err
+	}
+	target, err := targetOf(cmd.String("timestamp"), cmd.String("txid"))
+	if err != nil {
+		return &usageError{err}
+	}
+	if cmd.Bool("plan") {
+		p, err := restore.MakePlan(ctx, cfg, dir, target)
+		if err != nil {
+			return fmt.Errorf("%s: %w", cfg.Where(), err)
+		}
+		printPlan(stdout, cfg.Where(), dir, p)
+		return nil
+	}
+	began := time.Now()
+	bar := newTransfer(stderr)
+	o := restore.Options{Target: target, Force: cmd.Bool("force"), Progress: bar.tick}
+	run := restore.Restore
+	if cmd.Bool("segments") {
+		if target != (restore.Target{}) {
+			return &usageError{errors.New("--segments restores the segments of this weft.db: remove --timestamp and --txid")}
+		}
+		run = restore.Segments
+	}
+	r, err := run(ctx, cfg, dir, o)
+	bar.end()
+	switch {
+	case ctx.Err() != nil:
+		return errors.New("interrupted; only complete segments are in place; run the same command to resume")
+	case err != nil:
+		return fmt.Errorf("%s: %w", cfg.Where(), err)
+	}
+	if cmd.Bool("segments") {
+		printSegmentsRestored(stdout, dir, r)
+		return nil
+	}
+	printRestored(stdout, dir, r, time.Since(began))
+	return nil
 }
 
 // targetOf returns the target that the flags name.

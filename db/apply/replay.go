@@ -213,9 +213,13 @@ func (f *Applier) replayRow(r *logrow.Row, body bool, removed, added []codec.Rec
 		delete(f.state.resyncs, r.Actor)
 		return nil
 	case logrow.OpCreate, logrow.OpUpdate, logrow.OpDelete, logrow.OpSeen, logrow.OpRewritten:
-	default:
-		return fmt.Errorf("unknown op %d", r.Op)
+		return f.replayRecord(r, body, removed, added)
 	}
+	return fmt.Errorf("unknown op %d", r.Op)
+}
+
+// replayRecord applies a log row of a record.
+func (f *Applier) replayRecord(r *logrow.Row, body bool, removed, added []codec.RecordLink) error {
 	if r.Rkey == nil || r.Collection == 0 {
 		return codec.ErrMalformed
 	}

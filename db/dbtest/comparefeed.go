@@ -23,32 +23,15 @@ var _ Feeds = (*db.Store)(nil)
 // compareFeeds asks for the links to each target, of all sources and of one, to each account and to each site, and
 // holds them against all lists.
 func compareFeeds(ctx context.Context, x Feeds, lists map[List][]Link, depth Depth) error {
+	compare := func(q db.FeedQuery, of ...List) error { return compareFeed(ctx, x, q, lists, of, depth) }
 	targets := map[string][]List{}
 	accounts := map[string][]List{}
-	sites := map[string][]List{}
-	var texts []string // targets that are no account's, in order
 	for list := range lists {
 		targets[list.Target] = append(targets[list.Target], list)
 		if did := Account(list.Target); did != "" {
 			accounts[did] = append(accounts[did], list)
 		}
-		if _, _, _, ok := codec.SplitTarget(list.Target); !ok {
-			sites[siteOf(list.Target)] = nil
-			texts = append(texts, list.Target)
-		}
 	}
-	slices.Sort(texts)
-	texts = slices.Compact(texts)
-	for site := range sites {
-		first, _ := slices.BinarySearch(texts, site)
-		for _, target := range texts[first:] {
-			if !strings.HasPrefix(target, site) {
-				break
-			}
-			sites[site] = append(sites[site], targets[target]...)
-		}
-	}
-	compare := func(q db.FeedQuery, of ...List) error { return compareFeed(ctx, x, q, lists, of, depth) }
 	for target, of := range targets {
 		if !depth.asks(List{Target: target}) {
 			continue
@@ -77,13 +60,36 @@ func compareFeeds(ctx context.Context, x Feeds, lists map[List][]Link, depth Dep
 			return err
 		}
 	}
-	for site, of := range sites {
+	for site, of := range listsOfSites(targets) {
 		// Another site in the same question has no links.
 		if err := compare(db.FeedQuery{Prefixes: []string{site, "https://nowhere.example/"}}, of...); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// listsOfSites returns the lists of the targets that begin like a site, of each site.
+func listsOfSites(targets map[string][]List) map[string][]List {
+	sites := map[string][]List{}
+	var texts []string // targets that are no account's, in order
+	for target := range targets {
+		if _, _, _, ok := codec.SplitTarget(target); !ok {
+			sites[siteOf(target)] = nil
+			texts = append(texts, target)
+		}
+	}
+	slices.Sort(texts)
+	for site := range sites {
+		first, _ := slices.BinarySearch(texts, site)
+		for _, target := range texts[first:] {
+			if !strings.HasPrefix(target, site) {
+				break
+			}
+			sites[site] = append(sites[site], targets[target]...)
+		}
+	}
+	return sites
 }
 
 // compareSince counts the links of a list from the time of one in its middle on.

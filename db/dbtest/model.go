@@ -59,7 +59,7 @@ type Link struct {
 	Rank   uint64
 }
 
-// Apply folds an event.
+// Apply applies an event.
 func (m *Model) Apply(e apply.Event) {
 	m.nowUS = e.TimeUS
 	if !link.ValidDID(e.DID) {
@@ -75,62 +75,45 @@ func (m *Model) Apply(e apply.Event) {
 	}
 	switch e.Op {
 	case db.OpAccount:
-		if e.Status == a.status {
-			return
-		}
-		a.endResync()
-		a.status = e.Status
-		if e.Status == db.StatusDeleted {
-			clear(a.records)
-		}
+		a.setStatus(e.Status)
 	case db.OpSync:
-		if _, ok := link.ParseTID(e.Rev); ok && a.status != db.StatusDeleted {
-			if a.resync != nil && e.TimeUS-a.resync.lastUS > 60_000_000 {
-				a.endResync()
-			}
-			a.resync = &resync{rev: e.Rev, seen: map[db.Record]bool{}, lastUS: e.TimeUS}
-		}
+		a.beginResync(e)
 	case db.OpCreate, db.OpUpdate, db.OpDelete:
 		_, ok := link.ParseTID(e.Rev)
 		if !ok || a.status == db.StatusDeleted || !link.ValidNSID(e.Collection) || !link.ValidRecordKey(e.Rkey) {
 			return
 		}
-		switch r := a.resync; {
-		case r == nil || e.Rev == r.rev:
-		case e.Rev < r.rev: // revisions compare like their times
-			return
-		case e.Op == db.OpCreate && !r.begun && e.TimeUS-r.lastUS <= 60_000_000:
-			r.rev = e.Rev
-			r.lastUS = e.TimeUS // the repo was fetched after the sync
-		default:
-			a.endResync()
+		applied := a.advanceResync(e)
+		if applied {
+			m.setRecord(a, e)
 		}
+	}
+}
+
+// setRecord replaces the links and the content of a record by those of an event.
+func (m *Model) setRecord(a *account, e apply.Event) {
+	key := db.Record{DID: e.DID, Collection: e.Collection, Rkey: e.Rkey}
+	old := a.records[key]
+	next := record{links: map[db.Link]uint64{}}
+	if e.Op != db.OpDelete {
+		for _, l := range e.Links {
+			rank, had := old.links[l]
+			if !had {
+				rank = Rank(e.Rkey, e.TimeUS)
+			}
+			if rank >= m.Horizon(db.Source{Collection: e.Collection, Path: l.Path}) {
+				next.links[l] = rank
+			}
+		}
+		next.body = content(e, old.body, maps.Equal(old.links, next.links))
 		if a.resync != nil {
-			a.resync.begun = true
+			a.resync.seen[key] = true
+			a.resync.lastUS = max(a.resync.lastUS, e.TimeUS)
 		}
-		key := db.Record{DID: e.DID, Collection: e.Collection, Rkey: e.Rkey}
-		old := a.records[key]
-		next := record{links: map[db.Link]uint64{}}
-		if e.Op != db.OpDelete {
-			for _, l := range e.Links {
-				rank, had := old.links[l]
-				if !had {
-					rank = Rank(e.Rkey, e.TimeUS)
-				}
-				if rank >= m.Horizon(db.Source{Collection: e.Collection, Path: l.Path}) {
-					next.links[l] = rank
-				}
-			}
-			next.body = content(e, old.body, maps.Equal(old.links, next.links))
-			if a.resync != nil {
-				a.resync.seen[key] = true
-				a.resync.lastUS = max(a.resync.lastUS, e.TimeUS)
-			}
-		}
-		delete(a.records, key)
-		if len(next.links) > 0 {
-			a.records[key] = next
-		}
+	}
+	delete(a.records, key)
+	if len(next.links) > 0 {
+		a.records[key] = next
 	}
 }
 
@@ -153,6 +136,48 @@ func Rank(rkey string, timeUS int64) uint64 {
 		return uint64(link.TIDTimeUS(tid))
 	}
 	return uint64(max(timeUS, 0))
+}
+
+func (a *account) setStatus(status db.Status) {
+	if status == a.status {
+		return
+	}
+	a.endResync()
+	a.status = status
+	if status == db.StatusDeleted {
+		clear(a.records)
+	}
+}
+
+// beginResync takes a sync event, after which the account's repo comes anew.
+func (a *account) beginResync(e apply.Event) {
+	_, ok := link.ParseTID(e.Rev)
+	if !ok || a.status == db.StatusDeleted {
+		return
+	}
+	if a.resync != nil && e.TimeUS-a.resync.lastUS > 60_000_000 {
+		a.endResync()
+	}
+	a.resync = &resync{rev: e.Rev, seen: map[db.Record]bool{}, lastUS: e.TimeUS}
+}
+
+// advanceResync moves the account's resync on to the event of a record, or ends it, and reports whether the event is
+// applied: those of revisions from before the resync are not.
+func (a *account) advanceResync(e apply.Event) bool {
+	switch r := a.resync; {
+	case r == nil || e.Rev == r.rev:
+	case e.Rev < r.rev: // revisions compare like their times
+		return false
+	case e.Op == db.OpCreate && !r.begun && e.TimeUS-r.lastUS <= 60_000_000:
+		r.rev = e.Rev
+		r.lastUS = e.TimeUS // the repo was fetched after the sync
+	default:
+		a.endResync()
+	}
+	if a.resync != nil {
+		a.resync.begun = true
+	}
+	return true
 }
 
 func (a *account) endResync() {

@@ -112,21 +112,26 @@ func (l List) entries(ctx context.Context, r lsm.Run, part int, n int64, op byte
 	return true, err
 }
 
-// add adds the next newer run. ok is as of entries.
-func (m *firstMarks) add(ctx context.Context, l List, r lsm.Run) (ok bool, err error) {
-	start, err := r.Below(l.Prefix)
+// inRun returns the number of the list's first entry in a run, the number of its entries there, and their sum.
+func (l List) inRun(r lsm.Run) (start, n, sum int64, err error) {
+	start, err = r.Below(l.Prefix)
 	if err != nil {
-		return false, err
+		return 0, 0, 0, err
 	}
 	end, err := r.Below(l.to)
 	if err != nil {
-		return false, err
+		return 0, 0, 0, err
 	}
-	sum, err := r.Sum(l.Prefix, l.to)
+	sum, err = r.Sum(l.Prefix, l.to)
+	return start, end - start, sum, err
+}
+
+// add adds the next newer run. ok is as of entries.
+func (m *firstMarks) add(ctx context.Context, l List, r lsm.Run) (ok bool, err error) {
+	start, n, sum, err := l.inRun(r)
 	if err != nil {
 		return false, err
 	}
-	n := end - start
 	done, err := m.addBySet(ctx, l, r, start, n)
 	if done || err != nil {
 		return done, err

@@ -44,37 +44,52 @@ func (s *Queries) Bodies(ctx context.Context, records []Record) ([]Body, error) 
 	if err != nil {
 		return nil, err
 	}
+	err = s.eachBody(ctx, seqs, func(seq uint64, digest, frame []byte) error {
+		if !active[actors[seq]] {
+			return nil
+		}
+		b, err := OpenBody(digest, frame)
+		if err != nil {
+			return fmt.Errorf("db: the body of log row %d: %w", seq, err)
+		}
+		for _, i := range at[seq] {
+			out[i] = b
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// eachBody calls do for the stored bodies of log rows, in no order.
+func (s *Queries) eachBody(ctx context.Context, seqs []uint64, do func(seq uint64, digest, frame []byte) error) error {
 	query, args, err := sqlx.In("SELECT seq, digest, body FROM bodies JOIN blocks ON blocks.id = block WHERE seq IN (?)",
 		seqs)
 	if err != nil {
-		return nil, fmt.Errorf("db: read bodies: %w", err)
+		return fmt.Errorf("db: read bodies: %w", err)
 	}
 	rows, err := s.core.Reader.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, fmt.Errorf("db: read bodies: %w", err)
+		return fmt.Errorf("db: read bodies: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var seq uint64
 		var digest, frame []byte
 		if err := rows.Scan(&seq, &digest, &frame); err != nil {
-			return nil, fmt.Errorf("db: read bodies: %w", err)
+			return fmt.Errorf("db: read bodies: %w", err)
 		}
-		if !active[actors[seq]] {
-			continue
-		}
-		b, err := OpenBody(digest, frame)
+		err := do(seq, digest, frame)
 		if err != nil {
-			return nil, fmt.Errorf("db: the body of log row %d: %w", seq, err)
-		}
-		for _, i := range at[seq] {
-			out[i] = b
+			return err
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("db: read bodies: %w", err)
+		return fmt.Errorf("db: read bodies: %w", err)
 	}
-	return out, nil
+	return nil
 }
 
 // OpenBody decodes a block, and holds it against its digest.

@@ -21,33 +21,19 @@ func (s *Queries) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], 
 	}
 	var at []codec.ListPosition
 	var others [][]byte
-	// A page may end inside of a record: its cursor is the record's position and, behind it, the target reached.
 	start := q.After
-	reached := []byte(nil)
 	if q.After != nil {
-		p, rest, err := codec.DecodePosition(q.After)
-		if err != nil || len(rest) == 0 || codec.TargetLen(rest) != len(rest) {
+		// A page may end inside of a record: its cursor is the record's position and, behind it, the target reached.
+		p, reached, err := codec.DecodePosition(q.After)
+		if err != nil || len(reached) == 0 || codec.TargetLen(reached) != len(reached) {
 			return page, ErrBadCursor
 		}
-		start = q.After[:len(q.After)-len(rest)]
-		reached = rest
-		still, err := m.stillLinks(p)
+		start = q.After[:len(q.After)-len(reached)]
+		others, err = m.othersAfter(p, reached)
 		if err != nil {
 			return page, err
 		}
-		var found [][]byte
-		if still {
-			found, err = m.othersOf(p)
-			if err != nil {
-				return page, err
-			}
-		}
-		for _, other := range found {
-			if bytes.Compare(other, reached) > 0 {
-				at = append(at, p)
-				others = append(others, other)
-			}
-		}
+		at = slices.Repeat([]codec.ListPosition{p}, len(others))
 	}
 	err = m.list.visit(ctx, m.wanted, start, false, func(p codec.ListPosition, _ []byte) (bool, error) {
 		found, err := m.othersOf(p)
@@ -181,6 +167,26 @@ func (m *many) othersOf(p codec.ListPosition) ([][]byte, error) {
 			}
 		}
 		out = append(out, l.Target)
+	}
+	return out, nil
+}
+
+// othersAfter returns the other targets of the record at a position that follow one of them, in order. It returns none
+// where the record no longer links.
+func (m *many) othersAfter(p codec.ListPosition, reached []byte) ([][]byte, error) {
+	still, err := m.stillLinks(p)
+	if !still || err != nil {
+		return nil, err
+	}
+	found, err := m.othersOf(p)
+	if err != nil {
+		return nil, err
+	}
+	var out [][]byte
+	for _, other := range found {
+		if bytes.Compare(other, reached) > 0 {
+			out = append(out, other)
+		}
 	}
 	return out, nil
 }

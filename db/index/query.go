@@ -83,37 +83,14 @@ func (s *Queries) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount
 	if !ok || err != nil {
 		return page, err
 	}
-	from := key
-	to := lsm.PrefixEnd(key)
+	w := sourceWalk{v: v, key: key, from: key, to: lsm.PrefixEnd(key)}
 	if q.After != nil {
-		from = lsm.PrefixEnd(codec.AppendID(bytes.Clone(key), after))
+		w.from = lsm.PrefixEnd(codec.AppendID(bytes.Clone(key), after))
 	}
-	var sc *lsm.MergingIterator // nil: it begins at from
 	for {
-		if err := ctx.Err(); err != nil { // a source may take long to count
+		id, l, ok, err := w.next(ctx)
+		if !ok || err != nil {
 			return page, err
-		}
-		if sc == nil {
-			sc = v.Targets.ScanPrefix(key, from, to, false).WithContext(ctx)
-			if !sc.Next() {
-				return page, sc.Err()
-			}
-		}
-		id, _, err := codec.DecodeID(sc.Key()[len(key):])
-		if err != nil {
-			return page, fmt.Errorf("db: link key %x: %w", sc.Key(), err)
-		}
-		l := v.ListOf(codec.AppendID(key[:len(key):len(key)], id))
-		if l.horizon > 0 {
-			total, err := l.Total()
-			if err != nil {
-				return page, err
-			}
-			if total == 0 { // all of it is out
-				from = lsm.PrefixEnd(l.Prefix)
-				sc = nil
-				continue
-			}
 		}
 		if len(page.Items) == q.Limit {
 			page.Next = codec.AppendID(nil, after)
@@ -123,24 +100,69 @@ func (s *Queries) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount
 		if err != nil {
 			return page, err
 		}
-		c, ok, more, err := l.countShort(sc)
+		c, more, err := w.count(ctx, s.core, l)
 		if err != nil {
 			return page, err
 		}
-		if !ok {
-			from = lsm.PrefixEnd(l.Prefix)
-			sc = nil
-			c, err = l.count(ctx, s.core)
-			if err != nil {
-				return page, err
-			}
-		}
 		page.Items = append(page.Items, SourceCount{source, c.Links, c.DIDs})
 		after = id
-		if ok && !more {
+		if !more {
 			return page, nil
 		}
 	}
+}
+
+// sourceWalk visits the lists of a target, by source.
+type sourceWalk struct {
+	v        *Snapshot
+	key      []byte               // of the target
+	from, to []byte               // what is not yet visited
+	scan     *lsm.MergingIterator // nil: it begins at from
+}
+
+// next returns the next list that is not all out, with its source. ok is false behind the last one.
+func (w *sourceWalk) next(ctx context.Context) (source uint64, l List, ok bool, err error) {
+	for {
+		if err := ctx.Err(); err != nil { // a source may take long to count
+			return 0, l, false, err
+		}
+		if w.scan == nil {
+			w.scan = w.v.Targets.ScanPrefix(w.key, w.from, w.to, false).WithContext(ctx)
+			if !w.scan.Next() {
+				return 0, l, false, w.scan.Err()
+			}
+		}
+		source, _, err = codec.DecodeID(w.scan.Key()[len(w.key):])
+		if err != nil {
+			return 0, l, false, fmt.Errorf("db: link key %x: %w", w.scan.Key(), err)
+		}
+		l = w.v.ListOf(codec.AppendID(w.key[:len(w.key):len(w.key)], source))
+		if l.horizon == 0 {
+			return source, l, true, nil
+		}
+		total, err := l.Total()
+		if total != 0 || err != nil {
+			return source, l, err == nil, err
+		}
+		w.skip(l)
+	}
+}
+
+// skip makes the next scan begin behind a list.
+func (w *sourceWalk) skip(l List) {
+	w.from = lsm.PrefixEnd(l.Prefix)
+	w.scan = nil
+}
+
+// count counts the list that next returned. more is false where no list follows; true: there may be one.
+func (w *sourceWalk) count(ctx context.Context, core *Core, l List) (c PairCount, more bool, err error) {
+	c, ok, more, err := l.countShort(w.scan)
+	if ok || err != nil {
+		return c, more, err
+	}
+	w.skip(l)
+	c, err = l.count(ctx, core)
+	return c, true, err
 }
 
 // shortScan is the longest list that Sources counts while it scans for the next one: its look-ups cost as much.

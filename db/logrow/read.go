@@ -44,42 +44,24 @@ func Read(ctx context.Context, q Queryer, after, to uint64, do func([]Logged) er
 		return err
 	}
 	defer func() { _ = rows.Close() }()
-	links, err := q.QueryContext(ctx, "SELECT "+LinkColumns+" FROM links WHERE id >= ? AND id < ? ORDER BY id",
+	linkRows, err := q.QueryContext(ctx, "SELECT "+LinkColumns+" FROM links WHERE id >= ? AND id < ? ORDER BY id",
 		int64((after+1)<<LinkShift), int64((to+1)<<LinkShift))
 	if err != nil {
 		return err
 	}
-	defer func() { _ = links.Close() }()
-	var l LinkRow
-	nextLink := func() (bool, error) {
-		if !links.Next() {
-			return false, links.Err()
-		}
-		return true, l.Scan(links)
-	}
-	more, err := nextLink()
-	if err != nil {
-		return err
-	}
-	bodies, err := q.QueryContext(ctx, "SELECT seq FROM bodies WHERE seq > ? AND seq <= ? ORDER BY seq", int64(after),
+	defer func() { _ = linkRows.Close() }()
+	bodyRows, err := q.QueryContext(ctx, "SELECT seq FROM bodies WHERE seq > ? AND seq <= ? ORDER BY seq", int64(after),
 		int64(to))
 	if err != nil {
 		return err
 	}
-	defer func() { _ = bodies.Close() }()
-	var body uint64 // the next row that has one
-	nextBody := func(seq uint64) error {
-		for body < seq {
-			if !bodies.Next() {
-				body = math.MaxUint64
-				return bodies.Err()
-			}
-			if err := bodies.Scan(&body); err != nil {
-				return err
-			}
-		}
-		return nil
+	defer func() { _ = bodyRows.Close() }()
+	links := linkReader{rows: linkRows}
+	err = links.advance()
+	if err != nil {
+		return err
 	}
+	bodies := bodyReader{rows: bodyRows}
 	piece := make([]Logged, 0, readRows)
 	held := 0
 	for rows.Next() {
@@ -89,21 +71,13 @@ func Read(ctx context.Context, q Queryer, after, to uint64, do func([]Logged) er
 			return err
 		}
 		r.Sum = r.Row.checksum()
-		if err := nextBody(r.Seq); err != nil {
+		r.Body, err = bodies.has(r.Seq)
+		if err != nil {
 			return err
 		}
-		r.Body = body == r.Seq
-		for more && l.ID>>LinkShift == r.Seq {
-			r.Sum += l.checksum()
-			if rl := l.RecordLink(r.Rkey); l.Op == codec.Linked {
-				r.Added = append(r.Added, rl)
-			} else {
-				r.Removed = append(r.Removed, rl)
-			}
-			more, err = nextLink()
-			if err != nil {
-				return err
-			}
+		err = links.addTo(&r)
+		if err != nil {
+			return err
 		}
 		piece = append(piece, r)
 		held += len(r.Removed) + len(r.Added)
@@ -118,10 +92,62 @@ func Read(ctx context.Context, q Queryer, after, to uint64, do func([]Logged) er
 	if err := rows.Err(); err != nil {
 		return err
 	}
-	if more {
-		return fmt.Errorf("link row %d belongs to no log row", l.ID)
+	if links.more {
+		return fmt.Errorf("link row %d belongs to no log row", links.next.ID)
 	}
 	return do(piece)
+}
+
+// linkReader reads link rows in the order of the log.
+type linkReader struct {
+	rows *sql.Rows
+	next LinkRow
+	more bool // false: next is none
+}
+
+func (r *linkReader) advance() error {
+	r.more = r.rows.Next()
+	if !r.more {
+		return r.rows.Err()
+	}
+	return r.next.Scan(r.rows)
+}
+
+// addTo adds the links of a log row to it, and their checksums to its own.
+func (r *linkReader) addTo(l *Logged) error {
+	for r.more && r.next.ID>>LinkShift == l.Seq {
+		l.Sum += r.next.checksum()
+		if rl := r.next.RecordLink(l.Rkey); r.next.Op == codec.Linked {
+			l.Added = append(l.Added, rl)
+		} else {
+			l.Removed = append(l.Removed, rl)
+		}
+		err := r.advance()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bodyReader reads in order which log rows have a body.
+type bodyReader struct {
+	rows *sql.Rows
+	next uint64 // the next row that has one
+}
+
+// has reports whether a log row has a body. The rows asked for are in order.
+func (r *bodyReader) has(seq uint64) (bool, error) {
+	for r.next < seq {
+		if !r.rows.Next() {
+			r.next = math.MaxUint64
+			return false, r.rows.Err()
+		}
+		if err := r.rows.Scan(&r.next); err != nil {
+			return false, err
+		}
+	}
+	return r.next == seq, nil
 }
 
 // Range returns the oldest and the newest row of the log; both are 0 while it is empty. Each end is a select of its

@@ -75,6 +75,25 @@ type localState struct {
 	seq      uint64
 }
 
+// remoteState is the state of a replica: the index that it names (empty: none), its LTX files and the newest of them.
+type remoteState struct {
+	instance string
+	files    []restore.File
+	newest   restore.File
+}
+
+func readRemote(
+	ctx context.Context, clients *config.Pool, client litestream.ReplicaClient,
+) (r remoteState, err error) {
+	r.instance, err = restore.InstanceOf(ctx, clients)
+	if err != nil {
+		return r, err
+	}
+	r.files, err = restore.ListFiles(ctx, client)
+	r.newest = newestFile(r.files)
+	return r, err
+}
+
 // comparison is the result of compare.
 type comparison struct {
 	empty bool           // the replica has no LTX files
@@ -94,25 +113,22 @@ func compare(
 		return result, err
 	}
 	defer clients.Release(client)
-	theirs, err := restore.InstanceOf(ctx, clients)
+	remote, err := readRemote(ctx, clients, client)
 	if err != nil {
 		return result, err
 	}
-	result.files, err = restore.ListFiles(ctx, client)
-	if err != nil {
-		return result, err
-	}
-	newest := newestFile(result.files)
+	result.files = remote.files
+	newest := remote.newest
 	stream := litestream.NewDB(c.DB)
 	pos, err := result.readPosition(stream, last)
 	if err != nil {
 		return result, err
 	}
-	foreign := &ForeignError{Where: c.Where(), Theirs: theirs, Ours: local.instance, OurSeq: local.seq,
+	foreign := &ForeignError{Where: c.Where(), Theirs: remote.instance, Ours: local.instance, OurSeq: local.seq,
 		Remote: newest.Max, Local: pos.TXID}
 	// The data directory that wrote last may have lost its LTX files: then the manifest in the replica decides.
 	lacks := pos.TXID == 0 || last != nil && last.mine && newest.Max > pos.TXID
-	if newest.Max > 0 && (lacks || theirs == "") {
+	if newest.Max > 0 && (lacks || remote.instance == "") {
 		// If files are gone, and among them the file that names the index, the newest file shows below to which index
 		// the replica belongs.
 		picked, err := restore.Chain(result.files, restore.Target{})
