@@ -176,7 +176,9 @@ func (s *Store) writeBodiesKept(mode Bodies, since uint64) error {
 	}
 	defer func() { _ = tx.Rollback() }()
 	for key, value := range map[string]string{metaBodies: mode.String(), metaSince: strconv.FormatUint(since, 10)} {
-		if _, err := tx.Exec("INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", key, value); err != nil {
+		_, err := tx.Exec(
+			"INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", key, value)
+		if err != nil {
 			return err
 		}
 	}

@@ -76,7 +76,8 @@ func (s *Store) writeFirstChecksums(parts [2]logrow.Checksums, oldest, segment u
 		return err
 	}
 	if oldest > 1 { // with the age of the oldest mark, so that ages increase
-		if _, err := tx.Exec(`INSERT INTO marks (seq, clock_us, log_checksum) VALUES (?, ifnull((SELECT min(clock_us) FROM marks), 0), 0)
+		if _, err := tx.Exec(
+			`INSERT INTO marks (seq, clock_us, log_checksum) VALUES (?, ifnull((SELECT min(clock_us) FROM marks), 0), 0)
 			ON CONFLICT (seq) DO UPDATE SET log_checksum = 0`, int64(oldest-1)); err != nil {
 			return err
 		}

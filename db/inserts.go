@@ -174,8 +174,10 @@ func (ins *inserters) finish(tx *sql.Tx, rs *apply.Rows) error {
 			continue
 		}
 		if r.Since == 0 {
-			if _, err := tx.Exec("INSERT INTO synced (actor, rev) VALUES (?, ?) ON CONFLICT (actor) DO UPDATE SET rev = excluded.rev",
-				int64(r.Actor), int64(r.Rev)); err != nil {
+			_, err := tx.Exec(
+				"INSERT INTO synced (actor, rev) VALUES (?, ?) ON CONFLICT (actor) DO UPDATE SET rev = excluded.rev",
+				int64(r.Actor), int64(r.Rev))
+			if err != nil {
 				return err
 			}
 			continue

@@ -84,7 +84,8 @@ func (s *Store) freeToKeep() (int64, error) {
 // pages reads how many pages of weft.db SQLite can return, how many there are, and the bytes of one.
 func (s *Store) pages() (free, pages, size int64, err error) {
 	var mode int64
-	err = s.writer.QueryRow("SELECT * FROM pragma_auto_vacuum, pragma_freelist_count, pragma_page_count, pragma_page_size").
+	err = s.writer.QueryRow(
+		"SELECT * FROM pragma_auto_vacuum, pragma_freelist_count, pragma_page_count, pragma_page_size").
 		Scan(&mode, &free, &pages, &size)
 	const incremental = 2
 	if mode != incremental {

@@ -225,8 +225,9 @@ func (s *Store) open(ctx context.Context) (err error) {
 	}
 	// FULL: with NORMAL, a power cut can take back commits that a replica already holds; at a commit each 100 ms it
 	// costs nothing measurable.
-	s.writer, err = sql.Open("sqlite", uri+"?_txlock=immediate"+vacuumMode(path)+"&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"+
-		"&_pragma=wal_autocheckpoint(0)&_pragma=temp_store(MEMORY)&_pragma=busy_timeout("+strconv.FormatInt(busyTimeout.Milliseconds(), 10)+")")
+	s.writer, err = sql.Open("sqlite", uri+"?_txlock=immediate"+vacuumMode(path)+
+		"&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(0)&_pragma=temp_store(MEMORY)"+
+		"&_pragma=busy_timeout("+strconv.FormatInt(busyTimeout.Milliseconds(), 10)+")")
 	if err != nil {
 		return fmt.Errorf("db: open %s: %w", path, err)
 	}
@@ -306,12 +307,15 @@ func (s *Store) load(ctx context.Context, path string) error {
 // begin gives a new index its name, and reads the name.
 func (s *Store) begin() error {
 	// A new index, which has no name yet, has links of the present spelling only.
-	if _, err := s.writer.Exec("UPDATE meta SET value = ? WHERE key = ? AND NOT EXISTS (SELECT 1 FROM meta WHERE key = 'instance')",
-		link.Spelling, metaSpelling); err != nil {
+	_, err := s.writer.Exec(
+		"UPDATE meta SET value = ? WHERE key = ? AND NOT EXISTS (SELECT 1 FROM meta WHERE key = 'instance')",
+		link.Spelling, metaSpelling)
+	if err != nil {
 		return err
 	}
-	if _, err := s.writer.Exec("INSERT INTO meta (key, value) VALUES ('instance', ?), ('created', ?) ON CONFLICT DO NOTHING",
-		rand.Text(), s.cfg.Now().UTC().Format("2006-01-02T15:04:05Z")); err != nil {
+	_, err = s.writer.Exec("INSERT INTO meta (key, value) VALUES ('instance', ?), ('created', ?) ON CONFLICT DO NOTHING",
+		rand.Text(), s.cfg.Now().UTC().Format("2006-01-02T15:04:05Z"))
+	if err != nil {
 		return err
 	}
 	return s.writer.QueryRow("SELECT value FROM meta WHERE key = 'instance'").Scan(&s.core.Instance)

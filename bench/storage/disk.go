@@ -47,7 +47,8 @@ func diskOf(dir string) (d disk, err error) {
 		return d, err
 	}
 	d.Main = info.Size()
-	if err := m.QueryRow("SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size").Scan(&d.Free); err != nil {
+	err = m.QueryRow("SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size").Scan(&d.Free)
+	if err != nil {
 		return d, err
 	}
 	if err := m.QueryRow("SELECT count(*) FROM records").Scan(&d.LogRows); err != nil {

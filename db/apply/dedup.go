@@ -170,10 +170,12 @@ func (f *Applier) loadDedupWindow() {
 // readDedupWindow fills the old generation from the log up to a row.
 func (f *Applier) readDedupWindow(upTo uint64) error {
 	w := &f.history.dedup
-	rows, err := f.history.beside.QueryContext(context.Background(), `SELECT seq, time_us, op, actor, did, ifnull(nsid, ''), rkey,
+	rows, err := f.history.beside.QueryContext(context.Background(),
+		`SELECT seq, time_us, op, actor, did, ifnull(nsid, ''), rkey,
 		ifnull(rev, 0), ifnull(records.status, 0)
 		FROM records JOIN actors ON actors.id = actor LEFT JOIN collections ON collections.id = collection
-		WHERE seq BETWEEN ? AND ? AND op IN (1, 2, 3, 4, 6) ORDER BY seq`, int64(upTo)-int64(w.max)-dedupLogRows+1, int64(upTo))
+		WHERE seq BETWEEN ? AND ? AND op IN (1, 2, 3, 4, 6) ORDER BY seq`,
+		int64(upTo)-int64(w.max)-dedupLogRows+1, int64(upTo))
 	if err != nil {
 		return err
 	}
@@ -229,7 +231,8 @@ func (f *Applier) readDedupWindow(upTo uint64) error {
 
 // prunedUS returns a time of the log's clock at which all pruned rows had been committed; 0: none is known.
 func (f *Applier) prunedUS() (us int64, err error) {
-	err = f.history.beside.QueryRow(`SELECT ifnull((SELECT clock_us FROM marks WHERE seq >= (SELECT min(seq) FROM records) - 1
+	err = f.history.beside.QueryRow(
+		`SELECT ifnull((SELECT clock_us FROM marks WHERE seq >= (SELECT min(seq) FROM records) - 1
 		ORDER BY seq LIMIT 1), 0)`).Scan(&us)
 	return us, err
 }

@@ -37,7 +37,8 @@ func (s *State) loadMeta(ctx context.Context, q logrow.Queryer, v *index.Snapsho
 		ClockUS    int64 `db:"clock_us"`
 		Epoch      int64
 	}
-	if err := q.SelectContext(ctx, &hosts, `SELECT host, kind, seq, high_seq, time_us, cursor_us, instance, followed_us, clock_us, epoch
+	if err := q.SelectContext(ctx, &hosts,
+		`SELECT host, kind, seq, high_seq, time_us, cursor_us, instance, followed_us, clock_us, epoch
 		FROM upstream`); err != nil {
 		return err
 	}

@@ -94,7 +94,8 @@ func (s *State) loadResyncs(ctx context.Context, q logrow.Queryer, sealed uint64
 			Collection uint64
 			Rkey       any
 		}
-		if err := q.SelectContext(ctx, &rows, `SELECT time_us, op, ifnull(rev, 0) AS rev, ifnull(collection, 0) AS collection, rkey
+		if err := q.SelectContext(ctx, &rows,
+			`SELECT time_us, op, ifnull(rev, 0) AS rev, ifnull(collection, 0) AS collection, rkey
 			FROM records WHERE seq BETWEEN ? AND ? AND actor = ? AND op NOT IN (?, ?, ?, ?) ORDER BY seq`,
 			int64(o.Since), int64(sealed), int64(o.Actor), int64(logrow.OpAccount), int64(logrow.OpJob),
 			int64(logrow.OpRewritten), int64(logrow.OpTurn)); err != nil {

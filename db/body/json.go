@@ -6,8 +6,8 @@ import (
 	"github.com/jcalabro/atmos/cbor"
 )
 
-// JSON converts a record's DAG-CBOR to JSON of the atproto data model: {"$link": …} for CIDs, {"$bytes": …} for bytes.
-// Values outside that model, such as floats, are an error.
+// JSON converts a record's DAG-CBOR to JSON of the atproto data model: {"$link": …} for CIDs, {"$bytes": …} for
+// bytes. Values outside that model, such as floats, are an error.
 func JSON(record []byte) ([]byte, error) {
 	v, err := cbor.Unmarshal(record)
 	if err != nil {

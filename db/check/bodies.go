@@ -16,19 +16,24 @@ var bodyRules = []sqlRule{
 	{KindBody, mendBody,
 		`SELECT printf('log row %d has a body, and the log ends at row %d', seq, ?1) FROM bodies WHERE seq > ?1`},
 	{KindBody, mendBody,
-		`SELECT printf('log row %d, of op %d, has a body', seq, op) FROM bodies JOIN records USING (seq) WHERE op NOT IN (1, 2)`},
-	{KindBody, mendBody, `SELECT printf('log row %d puts the body of log row %d out of date', r.seq, r.body) FROM replaced AS r
+		`SELECT printf('log row %d, of op %d, has a body', seq, op) FROM bodies JOIN records USING (seq)
+		WHERE op NOT IN (1, 2)`},
+	{KindBody, mendBody,
+		`SELECT printf('log row %d puts the body of log row %d out of date', r.seq, r.body) FROM replaced AS r
 		LEFT JOIN records USING (seq) WHERE r.body >= r.seq OR op IS NULL OR op NOT IN (1, 2, 3, 10)`},
-	{KindBody, mendBody, `SELECT printf('the body of log row %d is put out of date by %d log rows', body, count(*)) FROM replaced
+	{KindBody, mendBody,
+		`SELECT printf('the body of log row %d is put out of date by %d log rows', body, count(*)) FROM replaced
 		WHERE body <> 0 GROUP BY body HAVING count(*) > 1`},
 }
 
 // blockRules are rules between the rows of bodies and their blocks. They read all blocks.
 var blockRules = []sqlRule{
-	{KindBody, mendBody, `SELECT printf('the body of log row %d is in block %d, which is not there', seq, block) FROM bodies
+	{KindBody, mendBody,
+		`SELECT printf('the body of log row %d is in block %d, which is not there', seq, block) FROM bodies
 		WHERE block NOT IN (SELECT id FROM blocks)`},
 	{KindBody, mendBody, `SELECT printf('block %d is used by %d bodies, and counts %d', id, ifnull(n, 0), refs) FROM blocks
-		LEFT JOIN (SELECT block, count(*) AS n FROM bodies GROUP BY block) ON block = id WHERE refs <> ifnull(n, 0) OR refs = 0`},
+		LEFT JOIN (SELECT block, count(*) AS n FROM bodies GROUP BY block) ON block = id
+		WHERE refs <> ifnull(n, 0) OR refs = 0`},
 }
 
 // bodies checks the tables of bodies. It decodes all blocks or a sample. The index check compares bodies with records.
@@ -40,8 +45,11 @@ func (c *checker) bodies(ctx context.Context) error {
 	}
 	c.begin("bodies")
 	var n, newest, oldest int64
-	if err := c.s.Reader().QueryRowContext(ctx, `SELECT (SELECT count(*) FROM bodies), max((SELECT ifnull(max(seq), 0) FROM records),
-		(SELECT ifnull(max(to_seq), 0) FROM segments)), (SELECT ifnull(min(seq), 0) FROM records)`).Scan(&n, &newest, &oldest); err != nil {
+	err = c.s.Reader().QueryRowContext(ctx,
+		`SELECT (SELECT count(*) FROM bodies), max((SELECT ifnull(max(seq), 0) FROM records),
+		(SELECT ifnull(max(to_seq), 0) FROM segments)), (SELECT ifnull(min(seq), 0) FROM records)`).
+		Scan(&n, &newest, &oldest)
+	if err != nil {
 		return err
 	}
 	// The body of a record exists if its log row is after this one.
@@ -133,8 +141,10 @@ func (c *checker) recordBody(ctx context.Context, key, value []byte) error {
 	var there bool
 	var actor, collection int64
 	var rkey any
-	if err := c.s.Reader().QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM bodies WHERE seq = ?1), ifnull(actor, 0), ifnull(collection, 0), rkey
-		FROM (SELECT 1) LEFT JOIN records ON seq = ?1`, int64(seq)).Scan(&there, &actor, &collection, &rkey); err != nil {
+	err := c.s.Reader().QueryRowContext(ctx,
+		`SELECT EXISTS (SELECT 1 FROM bodies WHERE seq = ?1), ifnull(actor, 0), ifnull(collection, 0), rkey
+		FROM (SELECT 1) LEFT JOIN records ON seq = ?1`, int64(seq)).Scan(&there, &actor, &collection, &rkey)
+	if err != nil {
 		return err
 	}
 	if seq > c.bodiesFrom && there {
@@ -160,8 +170,10 @@ func (c *checker) allBodies(ctx context.Context) error {
 		return nil
 	}
 	var bodies, replaced int64
-	if err := c.s.Reader().QueryRowContext(ctx, `SELECT (SELECT count(*) FROM bodies WHERE seq > ?1),
-		(SELECT count(*) FROM bodies WHERE seq > ?1 AND seq IN (SELECT body FROM replaced))`, int64(c.bodiesFrom)).Scan(&bodies, &replaced); err != nil {
+	err := c.s.Reader().QueryRowContext(ctx, `SELECT (SELECT count(*) FROM bodies WHERE seq > ?1),
+		(SELECT count(*) FROM bodies WHERE seq > ?1 AND seq IN (SELECT body FROM replaced))`,
+		int64(c.bodiesFrom)).Scan(&bodies, &replaced)
+	if err != nil {
 		return err
 	}
 	if c.core.Snapshot().Horizons.Newest() > 0 {

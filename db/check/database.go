@@ -10,7 +10,8 @@ type sqlRule struct{ kind, mend, query string }
 
 // databaseRules are rules of the small tables.
 var databaseRules = []sqlRule{
-	{KindDatabase, mendDB, `SELECT printf('upstream %s goes on at %d, and the highest number that it has seen is %d', host, seq, high_seq)
+	{KindDatabase, mendDB,
+		`SELECT printf('upstream %s goes on at %d, and the highest number that it has seen is %d', host, seq, high_seq)
 		FROM upstream WHERE host = '' OR seq < 0 OR seq > high_seq OR time_us < 0`},
 	{KindDatabase, mendDB, `SELECT printf('gap %d of %s is from %d to %d, and %s', id, host, from_seq, to_seq, state)
 		FROM gaps WHERE from_seq > to_seq OR state NOT IN ('open', 'filled')`},
@@ -25,9 +26,13 @@ var databaseRules = []sqlRule{
 	{KindName, mendDB, `SELECT printf('source %d is of collection %d, which has no row', id, collection) FROM sources
 		WHERE collection NOT IN (SELECT id FROM collections)`},
 	{KindName, mendDB,
-		`SELECT printf('account %d has the status %d', id, status) FROM actors WHERE status <> 0 AND status NOT BETWEEN 1 AND 5`},
-	{KindManifest, mendDB, `SELECT printf('segment %s is as of account %d, collection %d and source %d, which have no row', file, actors, collections, sources)
-		FROM segments WHERE actors > (SELECT ifnull(max(id), 0) FROM actors) OR sources > (SELECT ifnull(max(id), 0) FROM sources)
+		`SELECT printf('account %d has the status %d', id, status) FROM actors
+		WHERE status <> 0 AND status NOT BETWEEN 1 AND 5`},
+	{KindManifest, mendDB,
+		`SELECT printf('segment %s is as of account %d, collection %d and source %d, which have no row',
+			file, actors, collections, sources)
+		FROM segments WHERE actors > (SELECT ifnull(max(id), 0) FROM actors)
+		OR sources > (SELECT ifnull(max(id), 0) FROM sources)
 		OR collections > (SELECT ifnull(max(id), 0) FROM collections)`},
 }
 

@@ -18,29 +18,43 @@ const sampleLog = 1_000_000
 var logRules = []sqlRule{
 	{KindLog, mendDB, `SELECT printf('log rows %d to %d are %d', min(seq), max(seq), count(*)) FROM records WHERE seq >= ?1
 		HAVING count(*) > 0 AND count(*) <> max(seq) - min(seq) + 1`},
-	{KindLog, mendDB, `SELECT printf('log row %d, of op %d, lacks a part, or has one that is none', seq, op) FROM records WHERE seq >= ?1 AND
-		(op NOT BETWEEN 1 AND 11 OR op IN (1, 2, 3, 6, 10) AND (collection IS NULL OR rkey IS NULL) OR op IN (4, 5, 7, 9, 11) AND rkey IS NOT NULL
-		OR op = 4 AND status IS NULL OR status IS NOT NULL AND op <> 4 AND NOT (op IN (1, 2, 3) AND status = 1) OR typeof(rkey) NOT IN ('integer', 'text', 'null'))`},
-	{KindLog, mendDB, `SELECT printf('log row %d is of account %d and collection %d, of which one has no row', seq, actor, collection) FROM records
-		WHERE seq >= ?1 AND (actor NOT IN (SELECT id FROM actors) OR collection NOT IN (SELECT id FROM collections))`},
+	{KindLog, mendDB, `SELECT printf('log row %d, of op %d, lacks a part, or has one that is none', seq, op) FROM records
+		WHERE seq >= ?1 AND (op NOT BETWEEN 1 AND 11
+		OR op IN (1, 2, 3, 6, 10) AND (collection IS NULL OR rkey IS NULL)
+		OR op IN (4, 5, 7, 9, 11) AND rkey IS NOT NULL
+		OR op = 4 AND status IS NULL
+		OR status IS NOT NULL AND op <> 4 AND NOT (op IN (1, 2, 3) AND status = 1)
+		OR typeof(rkey) NOT IN ('integer', 'text', 'null'))`},
+	{KindLog, mendDB,
+		`SELECT printf('log row %d is of account %d and collection %d, of which one has no row', seq, actor, collection)
+		FROM records WHERE seq >= ?1
+		AND (actor NOT IN (SELECT id FROM actors) OR collection NOT IN (SELECT id FROM collections))`},
 	{KindLog, mendDB, `SELECT printf('link row %d belongs to no log row', id) FROM links
 		WHERE id >= ?1 << 12 AND (id >> 12) NOT IN (SELECT seq FROM records)`},
-	{KindLog, mendDB, `SELECT printf('link row %d, of op %d and source %d, does not fit log row %d', links.id, links.op, source, seq)
+	{KindLog, mendDB,
+		`SELECT printf('link row %d, of op %d and source %d, does not fit log row %d', links.id, links.op, source, seq)
 		FROM links JOIN records ON seq = links.id >> 12 LEFT JOIN sources ON sources.id = source
 		WHERE links.id >= ?1 << 12 AND (links.op NOT IN (0, 1) OR sources.collection IS NOT records.collection
 		OR records.op = 3 AND links.op = 1 OR rank < 0 OR rank IS NULL AND typeof(rkey) <> 'integer')`},
-	{KindLog, mendDB, `SELECT printf('log row %d changed nothing: it has no link rows', seq) FROM records WHERE seq >= ?1 AND op IN (1, 2, 3, 10)
+	{KindLog, mendDB, `SELECT printf('log row %d changed nothing: it has no link rows', seq) FROM records
+		WHERE seq >= ?1 AND op IN (1, 2, 3, 10)
 		AND NOT EXISTS (SELECT 1 FROM links WHERE id BETWEEN seq << 12 AND (seq << 12) + 4095)
 		AND NOT (op = 2 AND EXISTS (SELECT 1 FROM replaced WHERE replaced.seq = records.seq))`},
-	{KindLog, mendDB, `SELECT printf('log row %d, of op %d, has link rows', seq, op) FROM records WHERE seq >= ?1 AND op NOT IN (1, 2, 3, 10)
+	{KindLog, mendDB, `SELECT printf('log row %d, of op %d, has link rows', seq, op) FROM records
+		WHERE seq >= ?1 AND op NOT IN (1, 2, 3, 10)
 		AND EXISTS (SELECT 1 FROM links WHERE id BETWEEN seq << 12 AND (seq << 12) + 4095)`},
-	{KindLog, mendDB, `SELECT printf('log row %d lacks link rows: its last has the number %d, and there are %d', id >> 12, max(id & 4095), count(*))
+	{KindLog, mendDB,
+		`SELECT printf('log row %d lacks link rows: its last has the number %d, and there are %d',
+			id >> 12, max(id & 4095), count(*))
 		FROM links WHERE id >= ?1 << 12 GROUP BY id >> 12 HAVING max(id & 4095) <> count(*) - 1`},
-	{KindLog, mendDB, `SELECT printf('log row %d gives account %d the status %d, and it has %d', seq, id, changed & 15, actors.status)
+	{KindLog, mendDB,
+		`SELECT printf('log row %d gives account %d the status %d, and it has %d', seq, id, changed & 15, actors.status)
 		FROM (SELECT actor, max(seq) AS seq, status AS changed FROM records WHERE seq >= ?1 AND op = 4 GROUP BY actor)
 		JOIN actors ON id = actor WHERE changed & 15 <> actors.status`},
-	{KindLog, mendDB, `SELECT printf('the resync of account %d is open since log row %d, which does not begin it', actor, since_seq) FROM resyncs
-		WHERE since_seq >= ?1 AND NOT EXISTS (SELECT 1 FROM records WHERE seq = since_seq AND op = 5 AND records.actor = resyncs.actor
+	{KindLog, mendDB,
+		`SELECT printf('the resync of account %d is open since log row %d, which does not begin it', actor, since_seq)
+		FROM resyncs WHERE since_seq >= ?1 AND NOT EXISTS (
+		SELECT 1 FROM records WHERE seq = since_seq AND op = 5 AND records.actor = resyncs.actor
 		AND ifnull(records.rev, 0) = resyncs.rev)`},
 }
 
@@ -112,10 +126,12 @@ func (c *checker) effects(ctx context.Context, from, newest uint64) error {
 		parts = rows / uint64(c.o.Sample)
 	}
 	// An odd constant (2^32 / golden ratio) spreads the accounts, because their ids are consecutive.
-	rows, err := c.s.Reader().QueryContext(ctx, `SELECT seq, records.op, actor, collection, rkey, links.op, source, target, ifnull(rank, -1)
+	rows, err := c.s.Reader().QueryContext(ctx,
+		`SELECT seq, records.op, actor, collection, rkey, links.op, source, target, ifnull(rank, -1)
 		FROM records CROSS JOIN links ON links.id BETWEEN seq << 12 AND (seq << 12) + 4095
 		WHERE seq >= ?1 AND records.op IN (1, 2, 3, 10) AND (actor * 2654435769 & 0x7fffffff) % ?2 = ?3
-		ORDER BY actor, collection, rkey, source, target, seq DESC, links.op DESC`, int64(from), int64(parts), int64(c.rand.Uint64N(parts)))
+		ORDER BY actor, collection, rkey, source, target, seq DESC, links.op DESC`,
+		int64(from), int64(parts), int64(c.rand.Uint64N(parts)))
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,8 @@ func (s *Queries) LogAge(ctx context.Context, seq uint64) (time.Duration, error)
 		return math.MaxInt64, nil
 	}
 	var us int64
-	err := s.core.Reader.QueryRowContext(ctx, `SELECT (SELECT clock_us FROM marks WHERE seq = (SELECT max(seq) FROM marks)) - clock_us
+	err := s.core.Reader.QueryRowContext(ctx,
+		`SELECT (SELECT clock_us FROM marks WHERE seq = (SELECT max(seq) FROM marks)) - clock_us
 		FROM marks WHERE seq >= ? ORDER BY seq LIMIT 1`, int64(seq)).Scan(&us)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil

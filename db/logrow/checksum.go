@@ -132,8 +132,10 @@ func (c Checksums) Write(update *sql.Stmt, before Checksums) error {
 // StoredChecksums reads the sums as of the last commit.
 func StoredChecksums(ctx context.Context, q Queryer) (c Checksums, err error) {
 	var log, names, status int64
-	err = q.QueryRowContext(ctx, `SELECT l.seq, n.seq, s.seq FROM sqlite_sequence AS l, sqlite_sequence AS n, sqlite_sequence AS s
-		WHERE l.name = ? AND n.name = ? AND s.name = ?`, LogChecksum, NamesChecksum, StatusChecksum).Scan(&log, &names, &status)
+	err = q.QueryRowContext(ctx,
+		`SELECT l.seq, n.seq, s.seq FROM sqlite_sequence AS l, sqlite_sequence AS n, sqlite_sequence AS s
+		WHERE l.name = ? AND n.name = ? AND s.name = ?`,
+		LogChecksum, NamesChecksum, StatusChecksum).Scan(&log, &names, &status)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Checksums{}, nil
 	}
@@ -191,7 +193,8 @@ type NameBounds struct{ Actors, Collections, Sources uint64 }
 
 // NewestNames reads the newest ids.
 func NewestNames(ctx context.Context, q Queryer) (ids NameBounds, err error) {
-	err = q.QueryRowContext(ctx, `SELECT ifnull((SELECT max(id) FROM actors), 0), ifnull((SELECT max(id) FROM collections), 0),
+	err = q.QueryRowContext(ctx,
+		`SELECT ifnull((SELECT max(id) FROM actors), 0), ifnull((SELECT max(id) FROM collections), 0),
 		ifnull((SELECT max(id) FROM sources), 0)`).Scan(&ids.Actors, &ids.Collections, &ids.Sources)
 	return ids, err
 }

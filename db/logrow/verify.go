@@ -102,8 +102,8 @@ func Points(ctx context.Context, q Queryer, from uint64) (log, names []Point, er
 	}
 	rows, err := q.QueryContext(ctx, `SELECT seq, log_checksum, 0, 0, 0, 0, 'the mark of that row' FROM marks
 		WHERE log_checksum IS NOT NULL UNION ALL
-		SELECT to_seq, log_checksum, names_checksum, actors, collections, sources, 'the manifest''s row of ' || file FROM segments
-		WHERE log_checksum IS NOT NULL AND names_checksum IS NOT NULL ORDER BY 1`)
+		SELECT to_seq, log_checksum, names_checksum, actors, collections, sources, 'the manifest''s row of ' || file
+		FROM segments WHERE log_checksum IS NOT NULL AND names_checksum IS NOT NULL ORDER BY 1`)
 	if err != nil {
 		return nil, nil, err
 	}

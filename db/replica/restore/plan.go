@@ -17,8 +17,8 @@ import (
 // SnapshotLevel is the level of snapshots: files that need no earlier database.
 const SnapshotLevel = litestream.SnapshotLevel
 
-// File is an LTX file of a replica. Applied to the database as of any transaction from Min − 1 to Max, it produces the
-// database as of Max. A file with Min 1 needs no earlier database.
+// File is an LTX file of a replica. Applied to the database as of any transaction from Min − 1 to Max, it produces
+// the database as of Max. A file with Min 1 needs no earlier database.
 type File struct {
 	Level int       `json:"level"` // 0: as uploaded, 1 to 8: compacted from the level below, 9: snapshots
 	Min   ltx.TXID  `json:"min_txid"`
