@@ -11,7 +11,8 @@ import (
 // TestAppendedJSON compares the answers that append their JSON with encoding/json.
 func TestAppendedJSON(t *testing.T) {
 	t.Parallel()
-	texts := []string{"", "did:plc:a", `"`, `\`, "\n\r\t\b\f\x00\x1f\x7f", "<a>&", "ü€😀", "\u2028\u2029", "\xff\xc3", "a\xc3"}
+	texts := []string{"", "did:plc:a", `"`, `\`, "\n\r\t\b\f\x00\x1f\x7f", "<a>&", "ü€😀", "\u2028\u2029", "\xff\xc3",
+		"a\xc3"}
 	cursor := "AQK7Hp_9-"
 	strange := "\"\xff"
 	for _, text := range texts {

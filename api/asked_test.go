@@ -33,8 +33,9 @@ func TestListedCanBeAsked(t *testing.T) {
 	}
 	for _, key := range []string{strings.Repeat("k", 1024), ".a.b", "...", "\u0085\u007f"} {
 		name, _ := json.Marshal(key)
-		records = append(records, `{"did":"did:plc:aaaaaaaaaaaaaaaaaaaaaaaa","time_us":1795699706834445,"commit":{"rev":"3n37rpmgfkh22",`+
-			`"collection":"com.example.odd","rkey":"3n37rpmgfkh22","record":{`+string(name)+`:"https://example.com/odd"}}}`)
+		records = append(records,
+			`{"did":"did:plc:aaaaaaaaaaaaaaaaaaaaaaaa","time_us":1795699706834445,"commit":{"rev":"3n37rpmgfkh22",`+
+				`"collection":"com.example.odd","rkey":"3n37rpmgfkh22","record":{`+string(name)+`:"https://example.com/odd"}}}`)
 	}
 	x := extract.New(extract.Limits{})
 	batch := db.Batch{Host: "test"}

@@ -106,7 +106,8 @@ func TestClients(t *testing.T) {
 // TestErrorShape protects Impro, which shows message to its users.
 func TestErrorShape(t *testing.T) {
 	t.Parallel()
-	w := do(serve(Config{}), http.MethodGet, "/xrpc/blue.microcosm.links.getBacklinks?subject=x&source=app.bsky.feed.like:subject.uri&limit=100")
+	w := do(serve(Config{}), http.MethodGet,
+		"/xrpc/blue.microcosm.links.getBacklinks?subject=x&source=app.bsky.feed.like:subject.uri&limit=100")
 	if got := dig(t, w.Body.String(), "error"); w.Code != 400 || got != `"InvalidRequest"` {
 		t.Errorf("status %d, error %s", w.Code, got)
 	}

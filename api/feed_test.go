@@ -45,7 +45,8 @@ type xLink struct {
 }
 
 // tagURI is the grammar of RFC 4151, with a domain name as the authority.
-var tagURI = regexp.MustCompile(`^tag:[a-z0-9.-]+,\d{4}(-\d\d(-\d\d)?)?:([A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-F]{2})*$`)
+var tagURI = regexp.MustCompile(
+	`^tag:[a-z0-9.-]+,\d{4}(-\d\d(-\d\d)?)?:([A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-F]{2})*$`)
 
 // readFeed parses a feed and checks the requirements of RFC 4287.
 func readFeed(t *testing.T, body []byte) feedDoc {

@@ -153,7 +153,10 @@ func TestSubscribeFrames(t *testing.T) {
 	l := startLive(t, Config{})
 	l.apply(t, db.OpCreate, "a", post)
 	conn := l.dial(t, "instant=true&cursor=0&accounts=true")
-	if got, want := frame(t, conn), `{"kind":"link","origin":"replay","link":{"operation":"create","source":"app.bsky.feed.like:subject.uri","source_record":"at://did:plc:alice/app.bsky.feed.like/a","source_rev":"2222222222322","subject":"at://did:plc:alice/app.bsky.feed.post/3kpost"},"cursor":1}`; got != want {
+	if got, want := frame(t, conn),
+		`{"kind":"link","origin":"replay","link":{"operation":"create","source":"app.bsky.feed.like:subject.uri",`+
+			`"source_record":"at://did:plc:alice/app.bsky.feed.like/a","source_rev":"2222222222322",`+
+			`"subject":"at://did:plc:alice/app.bsky.feed.post/3kpost"},"cursor":1}`; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	l.apply(t, db.OpUpdate, "a", bob, "https://example.com/%22x")
@@ -200,7 +203,8 @@ func TestOptionsUpdate(t *testing.T) {
 	t.Parallel()
 	l := startLive(t, Config{})
 	conn := l.dial(t, "instant=true&wantedSubjects="+post)
-	update := `{"type":"options_update","payload":{"wantedSubjects":[],"wantedSubjectPrefixes":["https://exa"],"wantedSubjectDids":[],"wantedSources":["app.bsky.feed.like:.subject.uri"]}}`
+	update := `{"type":"options_update","payload":{"wantedSubjects":[],"wantedSubjectPrefixes":["https://exa"],` +
+		`"wantedSubjectDids":[],"wantedSources":["app.bsky.feed.like:.subject.uri"]}}`
 	if err := conn.Write(t.Context(), websocket.MessageText, []byte(update)); err != nil {
 		t.Fatal(err)
 	}
@@ -374,7 +378,9 @@ func TestConsumerTooSlow(t *testing.T) {
 // FuzzUpdate reads any message: the result is a filter, or a reason that fits into a close frame. Allocations are
 // bounded by the length of the message.
 func FuzzUpdate(f *testing.F) {
-	for _, seed := range []string{`{"type":"options_update","payload":{"wantedSubjects":["did:plc:a"],"wantedSources":["a.b.c:x"]}}`, `{"type":"options_update","payload":{"wantedSubjectDids":["\u0000"]}}`,
+	for _, seed := range []string{
+		`{"type":"options_update","payload":{"wantedSubjects":["did:plc:a"],"wantedSources":["a.b.c:x"]}}`,
+		`{"type":"options_update","payload":{"wantedSubjectDids":["\u0000"]}}`,
 		`{}`, `[]`, "\xff", "\xc3", `{"type":"é` + strings.Repeat("é", 200) + `"}`, strings.Repeat("[", 1<<16),
 		`{"payload":` + strings.Repeat(`{"a":`, 1<<14), `{"payload":{"wantedSubjects":[` + strings.Repeat(`0,`, 1<<16),
 		`{"payload":{"x":[` + strings.Repeat(`[],`, 1<<16), `{"payload":{"wantedSubjects":[` +

@@ -162,7 +162,8 @@ func (b *bodyStore) want(did, rkey, text string) {
 func (b *bodyStore) rows(bodies, blocks, refs int) {
 	b.Helper()
 	var got [3]int
-	if err := b.base.QueryRow("SELECT (SELECT count(*) FROM bodies), count(*), ifnull(sum(refs), 0) FROM blocks").Scan(&got[0], &got[1], &got[2]); err != nil {
+	if err := b.base.QueryRow("SELECT (SELECT count(*) FROM bodies), count(*), ifnull(sum(refs), 0) FROM blocks").Scan(
+		&got[0], &got[1], &got[2]); err != nil {
 		b.Fatal(err)
 	}
 	if want := [3]int{bodies, blocks, refs}; got != want {
@@ -285,7 +286,8 @@ func TestBodiesOffWritesNothing(t *testing.T) {
 			b.event(db.OpUpdate, alice, "r0", fmt.Sprint(i)))
 	}
 	var n int
-	if err := b.base.QueryRow(`SELECT (SELECT count(*) FROM bodies) + (SELECT count(*) FROM blocks) + (SELECT count(*) FROM replaced) +
+	if err := b.base.QueryRow(
+		`SELECT (SELECT count(*) FROM bodies) + (SELECT count(*) FROM blocks) + (SELECT count(*) FROM replaced) +
 		(SELECT count(*) FROM meta WHERE key LIKE 'bodies%')`).Scan(&n); err != nil || n != 0 {
 		t.Errorf("%d rows, %v", n, err)
 	}
@@ -320,7 +322,8 @@ func TestBodiesWindow(t *testing.T) {
 				time.Sleep(time.Millisecond)
 			}
 			var bodies string
-			if err := b.base.QueryRow("SELECT ifnull(group_concat(seq, ' ' ORDER BY seq), '') FROM bodies WHERE seq <= 5").Scan(&bodies); err != nil {
+			if err := b.base.QueryRow("SELECT ifnull(group_concat(seq, ' ' ORDER BY seq), '') FROM bodies WHERE seq <= 5").Scan(
+				&bodies); err != nil {
 				t.Fatal(err)
 			}
 			if mode == db.BodiesWindow {

@@ -13,8 +13,8 @@ import (
 	"weft.dev/weft/link"
 )
 
-// feed stores posts of 100 accounts with likes and reposts: post n has n%50 likes and n%2 reposts. It returns the pairs to ask for,
-// two for each post, with their counts.
+// feed stores posts of 100 accounts with likes and reposts: post n has n%50 likes and n%2 reposts. It returns the pairs
+// to ask for, two for each post, with their counts.
 func feed(tb testing.TB, s *db.Store, posts int) ([]db.Pair, []db.PairCount) {
 	tb.Helper()
 	var events []apply.Event
@@ -48,8 +48,8 @@ func feed(tb testing.TB, s *db.Store, posts int) ([]db.Pair, []db.PairCount) {
 	return pairs, counts
 }
 
-// TestCountsPause: counts come in the order of the pairs, whatever that is, with one pause for each hundred lists, and an error of a
-// pause ends them.
+// TestCountsPause: counts come in the order of the pairs, whatever that is, with one pause for each hundred lists, and
+// an error of a pause ends them.
 func TestCountsPause(t *testing.T) {
 	t.Parallel()
 	s := open(t, t.TempDir())

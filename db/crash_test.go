@@ -191,7 +191,8 @@ func checkCrashed(t *testing.T, w world, dir string, events []apply.Event, ackno
 	}
 	other := openSQL(t, dir)
 	var manifest string
-	if err := other.QueryRow("SELECT ifnull(group_concat(file, ' ' ORDER BY file), '') FROM segments").Scan(&manifest); err != nil {
+	if err := other.QueryRow("SELECT ifnull(group_concat(file, ' ' ORDER BY file), '') FROM segments").Scan(
+		&manifest); err != nil {
 		t.Fatal(err)
 	}
 	if files := strings.Join(segmentFiles(t, dir), " "); files != manifest {
@@ -236,7 +237,8 @@ func openSQL(t *testing.T, dir string) *sql.DB {
 // on how often their sync came.
 func logOf(t *testing.T, dir string) map[string]int {
 	t.Helper()
-	rows, err := openSQL(t, dir).Query(`SELECT op || ' ' || actor || ' ' || ifnull(collection, '') || ' ' || quote(rkey) || ' ' ||
+	rows, err := openSQL(t, dir).Query(
+		`SELECT op || ' ' || actor || ' ' || ifnull(collection, '') || ' ' || quote(rkey) || ' ' ||
 		ifnull(rev, '') || ' ' || ifnull(status, '') || ' ' || ifnull((SELECT group_concat(l.op || ':' || source || ':' || hex(target) ||
 		':' || ifnull(rank, ''), ' ' ORDER BY l.id) FROM links l WHERE l.id >> 12 = seq), '') FROM records WHERE op < 5`)
 	if err != nil {

@@ -71,8 +71,8 @@ func newLongList(tb testing.TB, links int, cfg db.Config) *longList {
 }
 
 // TestFilterOfLongList: links by some accounts in a list that is much longer than what the accounts have are those of
-// the list, in its order, page by page, in either direction and within a span of time; so are the accounts and what else
-// their records link to.
+// the list, in its order, page by page, in either direction and within a span of time; so are the accounts and what
+// else their records link to.
 func TestFilterOfLongList(t *testing.T) {
 	t.Parallel()
 	var clock atomic.Int64

@@ -88,7 +88,8 @@ func TestFlappingAccounts(t *testing.T) {
 			h := newFlapping(seed)
 			var clock atomic.Int64
 			clock.Store(1_770_000_000)
-			cfg := db.Config{Dir: t.TempDir(), JobRecords: 1 + int(seed%4), JobRest: -1, ShortList: 2, Bodies: db.Bodies(seed % 3),
+			cfg := db.Config{Dir: t.TempDir(), JobRecords: 1 + int(seed%4), JobRest: -1, ShortList: 2,
+				Bodies:    db.Bodies(seed % 3),
 				SealBytes: 16 << 10, CacheBytes: 1 << 16, Now: func() time.Time { return time.Unix(clock.Load(), 0) }}
 			if seed%2 == 0 {
 				cfg.ReplayWindow = time.Minute

@@ -10,8 +10,8 @@ import (
 	"weft.dev/weft/db/apply"
 )
 
-// TestFollowerReopensDuringJob: a follower that has replayed some steps of a job and then gets a segment from before the
-// job replays all steps again, and gives the writer's answers.
+// TestFollowerReopensDuringJob: a follower that has replayed some steps of a job and then gets a segment from before
+// the job replays all steps again, and gives the writer's answers.
 func TestFollowerReopensDuringJob(t *testing.T) {
 	t.Parallel()
 	const records, did = 40, "did:web:a.example"

@@ -12,8 +12,8 @@ import (
 	"weft.dev/weft/db/keep"
 )
 
-// BenchmarkKept counts the accounts of a list of a million links by a million accounts, and reads a page of them. 45 % of
-// the links are out, and still in segments. It does so for the first time, after a step of the horizon, and again.
+// BenchmarkKept counts the accounts of a list of a million links by a million accounts, and reads a page of them. 45 %
+// of the links are out, and still in segments. It does so for the first time, after a step of the horizon, and again.
 func BenchmarkKept(b *testing.B) {
 	const links = 1_000_000
 	s, q := listIn(b, db.Config{Dir: b.TempDir(), Keep: must(keep.Parse("*=153h"))}, links, links)

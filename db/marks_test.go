@@ -45,7 +45,8 @@ func TestMarkedAccounts(t *testing.T) {
 				var now atomic.Int64
 				now.Store(1_770_000_000_000_000)
 				c.cfg.Now = func() time.Time { return time.UnixMicro(now.Load()) }
-				compareMarked(t, openWith(t, c.cfg), &now, rand.New(rand.NewPCG(seed, 4)), c.accounts, c.repeats, c.rounds/fraction(2))
+				compareMarked(t, openWith(t, c.cfg), &now, rand.New(rand.NewPCG(seed, 4)), c.accounts, c.repeats,
+					c.rounds/fraction(2))
 			})
 		}
 	}

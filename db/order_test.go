@@ -301,7 +301,8 @@ func TestNothingOfAFaultyFold(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The records alone: what the batch writes of names must be right, or SQLite would refuse it.
-	res, err := other.Exec(`UPDATE blocks SET data = x'00' WHERE id IN (SELECT blocks.id FROM blocks, head, json_each(head.data, '$.runs') AS run
+	res, err := other.Exec(
+		`UPDATE blocks SET data = x'00' WHERE id IN (SELECT blocks.id FROM blocks, head, json_each(head.data, '$.runs') AS run
 		WHERE run.value ->> 'id' = 2 AND blocks.id BETWEEN run.value ->> 'first' AND (run.value ->> 'first') + (run.value ->> 'blocks') - 1)`)
 	if err != nil {
 		t.Fatal(err)

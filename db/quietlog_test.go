@@ -102,7 +102,8 @@ func TestQuietBodiesEnd(t *testing.T) {
 			left := func() string {
 				t.Helper()
 				var bodies string
-				if err := b.base.QueryRow("SELECT ifnull(group_concat(seq, ' ' ORDER BY seq), '') FROM bodies").Scan(&bodies); err != nil {
+				if err := b.base.QueryRow("SELECT ifnull(group_concat(seq, ' ' ORDER BY seq), '') FROM bodies").Scan(
+					&bodies); err != nil {
 					t.Fatal(err)
 				}
 				return bodies

@@ -96,8 +96,8 @@ func TestReadOnlyBesideWriter(t *testing.T) {
 	}
 }
 
-// TestPinBeginsAgain: a compaction that replaces files between the reading of the manifest and their opening makes Pin begin
-// again; a file that the manifest goes on to name is reported as missing.
+// TestPinBeginsAgain: a compaction that replaces files between the reading of the manifest and their opening makes Pin
+// begin again; a file that the manifest goes on to name is reported as missing.
 func TestPinBeginsAgain(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

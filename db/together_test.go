@@ -36,7 +36,8 @@ func newTogether(t *testing.T, seed uint64) *together {
 	tg := &together{t: t, flapping: newFlapping(seed)}
 	tg.old = true
 	tg.clock.Store(1_770_000_000)
-	tg.cfg = db.Config{Dir: t.TempDir(), JobRecords: 1 + int(seed%4), JobRest: -1, ShortList: 2, SetsOver: 2, Bodies: db.Bodies(seed % 3),
+	tg.cfg = db.Config{Dir: t.TempDir(), JobRecords: 1 + int(seed%4), JobRest: -1, ShortList: 2, SetsOver: 2,
+		Bodies:     db.Bodies(seed % 3),
 		SealBytes:  32 << 10,
 		CacheBytes: 1 << 16, Now: func() time.Time { return time.Unix(tg.clock.Load(), 0) },
 		Failpoint: func(string) error {

@@ -95,7 +95,8 @@ func (y *year) failpoint(name string) error {
 func (y *year) arm() {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	y.step = pick(y.r, "created", "written", "synced", "renamed", "dir-synced", "enter", "entered", "prune", "bodies", "part",
+	y.step = pick(y.r, "created", "written", "synced", "renamed", "dir-synced", "enter", "entered", "prune", "bodies",
+		"part",
 		"job", "horizon", "horizon", "horizon")
 }
 

@@ -15,7 +15,8 @@ import (
 )
 
 // stock enables the tests with other projects' programs.
-var stock = flag.Bool("stock", false, "build Jetstream's server, its network simulator and stock Litestream, as tools/go.mod pins them, and run the tests with them")
+var stock = flag.Bool("stock", false,
+	"build Jetstream's server, its network simulator and stock Litestream, as tools/go.mod pins them, and run the tests with them")
 
 // thorough compares every list completely, and runs the tests that onlyThorough leaves out.
 var thorough = flag.Bool("thorough", false, "compare all of every list over HTTP, and run all processes: minutes")

@@ -165,8 +165,10 @@ func (h *hostile) commit(did, collection, rkey, record string) apply.Event {
 			e.Links = append(e.Links, db.Link{Path: string(l.Path), Target: string(l.Target)})
 		}
 	}
-	h.put(e, fmt.Appendf(nil, `{"did":%q,"time_us":%d,"kind":"commit","commit":{"rev":%q,"operation":%q,"collection":%q,"rkey":%q%s}}`,
-		did, us, rev, operation, collection, rkey, more))
+	h.put(e,
+		fmt.Appendf(nil,
+			`{"did":%q,"time_us":%d,"kind":"commit","commit":{"rev":%q,"operation":%q,"collection":%q,"rkey":%q%s}}`,
+			did, us, rev, operation, collection, rkey, more))
 	return e
 }
 
@@ -177,7 +179,9 @@ func (h *hostile) account(did string, status db.Status, name string) {
 		more = `"active":false,"status":"` + name + `"`
 	}
 	h.put(apply.Event{Seq: uint64(us), TimeUS: us, Op: db.OpAccount, DID: did, Status: status},
-		fmt.Appendf(nil, `{"did":%q,"time_us":%d,"kind":"account","account":{"did":%q,"seq":1,"time":"2026-01-01T00:00:00Z",%s}}`, did, us, did, more))
+		fmt.Appendf(nil,
+			`{"did":%q,"time_us":%d,"kind":"account","account":{"did":%q,"seq":1,"time":"2026-01-01T00:00:00Z",%s}}`,
+			did, us, did, more))
 }
 
 func hostileLike(target string) string {

@@ -164,7 +164,9 @@ func (w *weft) logSeq(t *testing.T) uint64 {
 // tellsItsLag checks the headers of a follower's answers, of failures too, and its status.
 func (w *weft) tellsItsLag(t *testing.T, seq uint64) {
 	t.Helper()
-	for _, path := range []string{"/", "/status", "/xrpc/blue.microcosm.links.getBacklinksCount?subject=did:plc:a&source=a.b.c:d", "/nothing", "/xrpc/_health", "/readyz"} {
+	for _, path := range []string{"/", "/status",
+		"/xrpc/blue.microcosm.links.getBacklinksCount?subject=did:plc:a&source=a.b.c:d", "/nothing", "/xrpc/_health",
+		"/readyz"} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.queries+path, nil)
 		if err != nil {
 			t.Fatal(err)

@@ -32,7 +32,8 @@ var buildJetstream = sync.OnceValue(func() error {
 		"github.com/bluesky-social/jetstream/cmd/jetstream",
 		"github.com/bluesky-social/jetstream/cmd/simulator")
 	if err != nil {
-		return fmt.Errorf("the Jetstream server and simulator pinned in tools/go.mod can't be built; with no module cache this needs the network: %w", err)
+		return fmt.Errorf("the Jetstream server and simulator pinned in tools/go.mod can't be built; with no module cache "+
+			"this needs the network: %w", err)
 	}
 	return nil
 })

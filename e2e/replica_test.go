@@ -50,7 +50,9 @@ func TestServeReplicates(t *testing.T) {
 	disk := func() string {
 		t.Helper()
 		dir := t.TempDir()
-		text := fmt.Sprintf("shutdown-timeout: 3s\ndbs:\n  - path: %s\n    replica: {type: file, path: %s, sync-interval: 100ms}\n", filepath.Join(dir, "weft.db"), replica)
+		text := fmt.Sprintf(
+			"shutdown-timeout: 3s\ndbs:\n  - path: %s\n    replica: {type: file, path: %s, sync-interval: 100ms}\n",
+			filepath.Join(dir, "weft.db"), replica)
 		if err := os.WriteFile(filepath.Join(dir, "litestream.yml"), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -91,7 +93,8 @@ func TestServeReplicates(t *testing.T) {
 			t.Error("no process holds a lock on weft.db: another program would remove the WAL at its end, as its only user")
 		}
 	}
-	if body, err := get(w.queries + "/readyz"); err != nil || strings.Contains(string(body), "the replica") { // the disk of the test may be 80 % full
+	// The disk of the test may be 80 % full.
+	if body, err := get(w.queries + "/readyz"); err != nil || strings.Contains(string(body), "the replica") {
 		t.Errorf("%s, %v", body, err)
 	}
 	if code := w.terminate(t, downWithin); code != 0 {

@@ -26,7 +26,8 @@ import (
 const defaultEvents, defaultRewind = 5_000, 2048
 
 var (
-	events  = flag.Int("events", defaultEvents, "how many events TestReplayedTwice makes; the figures in docs are of 1,000,000")
+	events = flag.Int("events", defaultEvents,
+		"how many events TestReplayedTwice makes; the figures in docs are of 1,000,000")
 	verbose = flag.Bool("log", false, "log what ingest says")
 )
 

@@ -216,10 +216,16 @@ func TestBatchTakesOver(t *testing.T) {
 		Rkey: "self", Rev: "3mdtsyunhbu22", JSON: text}
 	for _, e := range []upstream.Event{
 		row(1, segment.KindCreate, record), live, row(3, segment.KindDelete, nil),
-		frame(upstream.KindV2, `{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#account","seq":4,"did":"`+string(did)+`","time":"2026-07-01T00:00:00Z","account":{"active":false,"status":"takendown"}}}`),
-		frame(upstream.KindV1, `{"did":"`+string(did)+`","time_us":5,"kind":"account","account":{"active":false,"status":"a reason yet to be invented"}}`),
-		frame(upstream.KindV1, `{"did":"`+string(did)+`","time_us":999,"cursor":6,"kind":"account","account":{"active":true,"status":"deleted"}}`),
-		frame(upstream.KindV2, `{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#sync","seq":7,"did":"`+string(did)+`","time":"2026-07-01T00:00:00Z","sync":{"rev":"3mdtsyunhbu22"}}}`),
+		frame(upstream.KindV2,
+			`{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#account","seq":4,"did":"`+string(did)+
+				`","time":"2026-07-01T00:00:00Z","account":{"active":false,"status":"takendown"}}}`),
+		frame(upstream.KindV1, `{"did":"`+string(did)+
+			`","time_us":5,"kind":"account","account":{"active":false,"status":"a reason yet to be invented"}}`),
+		frame(upstream.KindV1, `{"did":"`+string(did)+
+			`","time_us":999,"cursor":6,"kind":"account","account":{"active":true,"status":"deleted"}}`),
+		frame(upstream.KindV2,
+			`{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#sync","seq":7,"did":"`+string(did)+
+				`","time":"2026-07-01T00:00:00Z","sync":{"rev":"3mdtsyunhbu22"}}}`),
 		row(8, segment.KindIdentity, nil),
 	} {
 		if err := b.add(&e, x, nil); err != nil {

@@ -203,7 +203,9 @@ func TestTryWrong(t *testing.T) {
 		}
 	}
 	// Empty fields are not part of the query.
-	body := browse(t, s, "/api/dev.weft.links.getBacklinks?subject=did:plc:a&source=a.b.c:d&did=&since=&until=&reverse=&hydrate=&limit=&cursor=", 200)
+	body := browse(
+		t, s,
+		"/api/dev.weft.links.getBacklinks?subject=did:plc:a&source=a.b.c:d&did=&since=&until=&reverse=&hydrate=&limit=&cursor=", 200)
 	if !strings.Contains(body, `<span class="fine">200 OK</span>`) {
 		t.Error("empty fields are asked for")
 	}

@@ -108,14 +108,16 @@ func TestSourcesPageIsBounded(t *testing.T) {
 	first := httptest.NewRecorder()
 	from(h, "1.1.1.1", "/links/all?target="+post, first)
 	body := first.Body.String()
-	if n := strings.Count(body, `<th scope="row"><a href="/xrpc/dev.weft.links.getBacklinks`); first.Code != 200 || n != 200 || !strings.Contains(body, "These are not all") {
+	if n := strings.Count(body, `<th scope="row"><a href="/xrpc/dev.weft.links.getBacklinks`); first.Code != 200 ||
+		n != 200 || !strings.Contains(body, "These are not all") {
 		t.Fatalf("%d with %d sources", first.Code, n)
 	}
 	_, rest, _ := strings.Cut(body, `class="more" href="/links/all?`)
 	query, _, _ := strings.Cut(rest, `"`)
 	second := httptest.NewRecorder()
 	from(h, "1.1.1.1", "/links/all?"+strings.ReplaceAll(query, "&amp;", "&"), second)
-	if n := strings.Count(second.Body.String(), `<th scope="row"><a href="/xrpc/dev.weft.links.getBacklinks`); second.Code != 200 || n != 50 {
+	if n := strings.Count(second.Body.String(),
+		`<th scope="row"><a href="/xrpc/dev.weft.links.getBacklinks`); second.Code != 200 || n != 50 {
 		t.Errorf("%d with %d further sources: %s", second.Code, n, query)
 	}
 }

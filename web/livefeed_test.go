@@ -287,7 +287,8 @@ func TestSubjectLink(t *testing.T) {
 			if err := list.ExecuteTemplate(&b, "subject", l); err != nil {
 				t.Fatal(err)
 			}
-			text := strings.Replace(b.String(), `<span data-did="`+openDID+`" title="`+openDID+`">alice&#34;&lt;b&gt;.test</span>`, "alice", 1)
+			text := strings.Replace(b.String(),
+				`<span data-did="`+openDID+`" title="`+openDID+`">alice&#34;&lt;b&gt;.test</span>`, "alice", 1)
 			return text
 		}
 		if got := l.Article + shown(l); got != want.sentence || l.Kind != want.kind {

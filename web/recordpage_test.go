@@ -40,7 +40,8 @@ func TestRecordPage(t *testing.T) {
 	record := browse(h, "/links/all?"+form("target", "at://"+bob+"/com.example.evil/a:b_c~d.e-f")).Body.String()
 	for _, want := range []string{
 		`<blockquote class="says" dir="auto">&lt;script&gt;alert(1)&lt;/script&gt;`, "<summary>Show the record</summary>",
-		`open in <a href="https://pdsls.dev/at://` + bob + `/com.example.evil/a:b_c~d.e-f" rel="noopener noreferrer nofollow ugc">PDSls</a>`,
+		`open in <a href="https://pdsls.dev/at://` + bob +
+			`/com.example.evil/a:b_c~d.e-f" rel="noopener noreferrer nofollow ugc">PDSls</a>`,
 	} {
 		if !strings.Contains(record, want) {
 			t.Errorf("the page of a record doesn't have %s:\n%s", want, record)
@@ -106,7 +107,8 @@ func TestAlsoLinkedAs(t *testing.T) {
 	} {
 		page := browse(h, "/links/all?"+form("target", target)).Body.String()
 		var got []string
-		for _, m := range regexp.MustCompile(`<a class="address" href="[^"]*">([^<]*)</a></th><td class="right num">(\d+)<`).FindAllStringSubmatch(page, -1) {
+		for _, m := range regexp.MustCompile(
+			`<a class="address" href="[^"]*">([^<]*)</a></th><td class="right num">(\d+)<`).FindAllStringSubmatch(page, -1) {
 			got = append(got, html.UnescapeString(m[1])+" "+m[2])
 		}
 		if !slices.Equal(got, want) || strings.Contains(page, "Also linked as") != (want != nil) {

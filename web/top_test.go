@@ -116,7 +116,8 @@ func BenchmarkTop(b *testing.B) {
 			seq++
 			us := now.Add(-time.Duration(likes-seq) * 24 * time.Hour / likes).UnixMicro()
 			tid := string(link.AppendTID(nil, uint64(us)<<10))
-			events = append(events, apply.Event{Seq: seq, TimeUS: us, Op: db.OpCreate, DID: fmt.Sprintf("did:plc:%024d", seq%20_000),
+			events = append(events, apply.Event{Seq: seq, TimeUS: us, Op: db.OpCreate,
+				DID:        fmt.Sprintf("did:plc:%024d", seq%20_000),
 				Collection: "app.bsky.feed.like", Rkey: tid, Rev: tid, Links: []db.Link{{Path: "subject.uri",
 					Target: fmt.Sprintf("at://did:plc:%024d/app.bsky.feed.post/3l%d", zipf.Uint64(), 1)}}})
 		}

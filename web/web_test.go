@@ -65,8 +65,9 @@ func index(t testing.TB, likes int) *db.Store {
 		}
 		var body []byte
 		if did == bob {
-			text := strings.Join(evil, "\n") + strings.Repeat("x", 300)                                          // CBOR length of two bytes
-			body = append(binary.BigEndian.AppendUint16([]byte("\xa1\x64text\x79"), uint16(len(text))), text...) // {"text":…} as CBOR
+			text := strings.Join(evil, "\n") + strings.Repeat("x", 300) // CBOR length of two bytes
+			// {"text":…} as CBOR
+			body = append(binary.BigEndian.AppendUint16([]byte("\xa1\x64text\x79"), uint16(len(text))), text...)
 		}
 		events = append(events, apply.Event{Body: body, Seq: seq, TimeUS: us, Op: db.OpCreate, DID: did,
 			Collection: collection, Rkey: rkey,

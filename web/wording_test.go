@@ -14,7 +14,8 @@ var (
 	tagPattern   = regexp.MustCompile(`<[^>]*>`)
 	spacePattern = regexp.MustCompile(`\s+`)
 	// onePattern matches a plural noun after the number one: "1 links".
-	onePattern = regexp.MustCompile(`(^|[^\d,.:])1 (links|accounts|kinds|records|bytes|pages|others|likes|reposts|replies|quotes|follows|mentions)\b`)
+	onePattern = regexp.MustCompile(
+		`(^|[^\d,.:])1 (links|accounts|kinds|records|bytes|pages|others|likes|reposts|replies|quotes|follows|mentions)\b`)
 	// clockPattern matches a time of day, with its zone if it has one.
 	clockPattern = regexp.MustCompile(`\b\d\d:\d\d(:\d\d)?\b( UTC)?`)
 	// datedPattern matches a time of day after a date.

@@ -159,14 +159,20 @@ func TestFindsFaults(t *testing.T) {
 		{"a cursor that is ignored", edited(func(r *http.Request, res *httptest.ResponseRecorder) {
 			if q := r.URL.Query(); q.Has("cursor") {
 				*res = *httptest.NewRecorder()
-				res.WriteString(`{"total":0,"records":[],"linking_records":[],"linking_dids":[],"items":[],"counts_by_other_subject":[],"cursor":null}`)
+				res.WriteString(
+					`{"total":0,"records":[],"linking_records":[],"linking_dids":[],"items":[],"counts_by_other_subject":[],"cursor":null}`)
 			}
 		}), "pages of any size", Failed},
-		{"accounts that come twice", replace("getBacklinkDids", `"linking_dids":\[("[^"]*")`, `"linking_dids":[$1,$1`), "accounts match", Failed},
-		{"no CORS", edited(func(_ *http.Request, res *httptest.ResponseRecorder) { res.Header().Del("Access-Control-Allow-Origin") }), "any origin can read answers", Failed},
+		{"accounts that come twice", replace("getBacklinkDids", `"linking_dids":\[("[^"]*")`, `"linking_dids":[$1,$1`),
+			"accounts match", Failed},
+		{"no CORS",
+			edited(func(_ *http.Request, res *httptest.ResponseRecorder) { res.Header().Del("Access-Control-Allow-Origin") }),
+			"any origin can read answers", Failed},
 		{"other counts in the older routes", replace("/links/count", `60`, `59`), "the older routes", Failed},
-		{"other counts in all", replace("/links/all", `"distinct_dids":30`, `"distinct_dids":31`), "/links/all includes", Failed},
-		{"many-to-many counts that are off", replace("getManyToManyCounts", `"total":1\b`, `"total":2`), "many-to-many", Failed},
+		{"other counts in all", replace("/links/all", `"distinct_dids":30`, `"distinct_dids":31`), "/links/all includes",
+			Failed},
+		{"many-to-many counts that are off", replace("getManyToManyCounts", `"total":1\b`, `"total":2`), "many-to-many",
+			Failed},
 		{"errors without a body", edited(func(_ *http.Request, res *httptest.ResponseRecorder) {
 			if res.Code >= 400 {
 				res.Body.Reset()
@@ -176,7 +182,8 @@ func TestFindsFaults(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			if !slices.ContainsFunc(run(t, c.handler, fixture()), func(r Result) bool { return r.Outcome == c.outcome && strings.HasPrefix(r.Name, c.fails) }) {
+			if !slices.ContainsFunc(run(t, c.handler, fixture()),
+				func(r Result) bool { return r.Outcome == c.outcome && strings.HasPrefix(r.Name, c.fails) }) {
 				t.Error("the suite does not find it")
 			}
 		})

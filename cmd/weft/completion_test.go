@@ -105,7 +105,8 @@ func TestBashCompletion(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			cmd := exec.CommandContext(t.Context(), bash, append([]string{"--norc", "--noprofile", "-c", script + `
-COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _weft 2>/dev/null; IFS='|'; printf '%s' "${COMPREPLY[*]}"`, "bash"}, tc.line...)...)
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _weft 2>/dev/null; IFS='|'; printf '%s' "${COMPREPLY[*]}"`, "bash"},
+				tc.line...)...)
 			cmd.Dir = dir
 			var out bytes.Buffer
 			cmd.Stdout = &out

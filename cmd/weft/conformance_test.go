@@ -38,7 +38,8 @@ func TestConformanceCommand(t *testing.T) {
 	}{
 		{[]string{srv.URL}, 0, "ok       a subject without links"},
 		{[]string{srv.URL}, 0, "\n" + srv.URL + ": 15 ok, 0 failed, 0 differ, 12 skipped\n"},
-		{[]string{empty.URL}, 1, "has no backlink API: it answered 404 for /xrpc/blue.microcosm.links.getBacklinksCount and 404 for /links/count"},
+		{[]string{empty.URL}, 1,
+			"has no backlink API: it answered 404 for /xrpc/blue.microcosm.links.getBacklinksCount and 404 for /links/count"},
 		{[]string{gone.URL}, 1, "cannot reach the server"},
 		{[]string{"--fixture", file, srv.URL}, 1, "FAILED   counts, totals and lists agree: a.b.c:x of did:plc:alice"},
 		{[]string{"--subject", "did:plc:alice", "--source", "a.b.c:x", srv.URL}, 1, "tests failed"},

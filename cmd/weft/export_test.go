@@ -61,7 +61,8 @@ func TestExportFormats(t *testing.T) {
 	if len(rows) != 7 || slices.ContainsFunc(rows, func(r row) bool { return r.Status != "active" }) {
 		t.Fatalf("%d rows: %+v", len(rows), rows)
 	}
-	for _, path := range []string{`quote".back\slash`, "line\nbreak\ttab\x00nul", "line\u2028separator", "snow☃.\U0001F9F5", "<html>&"} {
+	for _, path := range []string{`quote".back\slash`, "line\nbreak\ttab\x00nul", "line\u2028separator",
+		"snow☃.\U0001F9F5", "<html>&"} {
 		if !slices.ContainsFunc(rows, func(r row) bool { return r.Path == path }) {
 			t.Errorf("no row has the path %q", path)
 		}
@@ -71,9 +72,11 @@ func TestExportFormats(t *testing.T) {
 		for _, tc := range []struct {
 			args []string
 			want []row
-		}{{nil, rows}, {[]string{"--inactive"}, all}, {[]string{"--part-links=1"}, rows}, {[]string{"--part-links=6"}, rows}} {
+		}{{nil, rows}, {[]string{"--inactive"}, all}, {[]string{"--part-links=1"}, rows},
+			{[]string{"--part-links=6"}, rows}} {
 			out := filepath.Join(t.TempDir(), "new", "out")
-			code, stdout, stderr := weft(t.Context(), append([]string{"export", "--data", data, "--format", format, "--out", out}, tc.args...)...)
+			code, stdout, stderr := weft(t.Context(),
+				append([]string{"export", "--data", data, "--format", format, "--out", out}, tc.args...)...)
 			if code != 0 || stderr != "" || !strings.HasPrefix(stdout, out+" has ") {
 				t.Fatalf("code %d, %s, %s", code, stdout, stderr)
 			}
@@ -98,7 +101,8 @@ func TestExportBodies(t *testing.T) {
 		got = append(got, fmt.Sprintf("%s %t %t", r.Rkey, r.CID != "", len(r.Record) > 0))
 		plain[i].CID, plain[i].Record = "", ""
 	}
-	if want := []string{"float true false", "hostile true true", "several true true", "several true true", "unknown false false",
+	if want := []string{"float true false", "hostile true true", "several true true", "several true true",
+		"unknown false false",
 		"large true true", "large true true", "hidden true true"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, not %q", got, want)
 	}
@@ -109,12 +113,16 @@ func TestExportBodies(t *testing.T) {
 		for _, tc := range []struct {
 			args []string
 			want []row
-		}{{nil, without}, {[]string{"--bodies"}, with}, {[]string{"--bodies", "--part-links=2"}, with}, {[]string{"--bodies", "--inactive"}, all}} {
+		}{{nil, without}, {[]string{"--bodies"}, with}, {[]string{"--bodies", "--part-links=2"}, with},
+			{[]string{"--bodies", "--inactive"}, all}} {
 			out := filepath.Join(t.TempDir(), "out")
-			if code, _, stderr := weft(t.Context(), append([]string{"export", "--data", data, "--format", format, "--out", out}, tc.args...)...); code != 0 || stderr != "" {
+			code, _, stderr := weft(t.Context(),
+				append([]string{"export", "--data", data, "--format", format, "--out", out}, tc.args...)...)
+			if code != 0 || stderr != "" {
 				t.Fatalf("code %d, %s", code, stderr)
 			}
-			if got, list := rowsOfDir(t, out); !slices.Equal(got, tc.want) || !list.Complete || list.BodiesFrom > 1 || (list.BodiesFrom == 1) != (tc.args != nil) {
+			if got, list := rowsOfDir(t, out); !slices.Equal(got, tc.want) || !list.Complete || list.BodiesFrom > 1 ||
+				(list.BodiesFrom == 1) != (tc.args != nil) {
 				t.Errorf("%s %v, from %d: %+v", format, tc.args, list.BodiesFrom, got)
 			}
 		}
@@ -144,10 +152,13 @@ func TestExportCommand(t *testing.T) {
 		{"all that queries show", []string{"--data", data}, 0, 7, ""},
 		{"hidden accounts too", []string{"--data", data, "--inactive"}, 0, 8, ""},
 		{"a collection", []string{"--data", data, "--collection=app.bsky.feed.like"}, 0, 2, ""},
-		{"two collections", []string{"--data", data, "--collection=app.bsky.feed.like", "--collection=com.example.thing"}, 0, 7, ""},
+		{"two collections", []string{"--data", data, "--collection=app.bsky.feed.like", "--collection=com.example.thing"}, 0,
+			7, ""},
 		{"from an account", []string{"--data", data, "--from=did:plc:bobbbbbbbbbbbbbbbbbbbbbb"}, 0, 1, ""},
-		{"to a record", []string{"--data", data, "--to=at://did:plc:aliceaaaaaaaaaaaaaaaaaaa/app.bsky.feed.like/3m2qrrgw22222"}, 0, 5, ""},
-		{"an account that is none", []string{"--data", data, "--from=did:plc:none"}, 1, 0, "has never seen the account did:plc:none"},
+		{"to a record", []string{"--data", data,
+			"--to=at://did:plc:aliceaaaaaaaaaaaaaaaaaaa/app.bsky.feed.like/3m2qrrgw22222"}, 0, 5, ""},
+		{"an account that is none", []string{"--data", data, "--from=did:plc:none"}, 1, 0,
+			"has never seen the account did:plc:none"},
 		{"no index", []string{"--data", t.TempDir()}, 1, 0, "there is no weft.db in it"},
 		{"a weft runs", []string{"--data", open}, 0, 5, ""},
 		{"a directory with something else", []string{"--data", data, "--out", full}, 1, 0, "new or empty"},
@@ -157,7 +168,8 @@ func TestExportCommand(t *testing.T) {
 		{"parts of standard output", []string{"--part-links=5"}, 2, 0, "--part-links needs --out"},
 		{"parts of nothing", []string{"--out=x", "--part-links=0"}, 2, 0, "--part-links must be 1 or more"},
 		{"a bound that is none", []string{"--from=yesterday"}, 2, 0, "--from must be a DID or an at-uri"},
-		{"a bound by handle", []string{"--to=at://alice.example/app.bsky.feed.like"}, 2, 0, "--to must be a DID or an at-uri"},
+		{"a bound by handle", []string{"--to=at://alice.example/app.bsky.feed.like"}, 2, 0,
+			"--to must be a DID or an at-uri"},
 		{"an empty bound", []string{"--to="}, 2, 0, "--to must be a DID or an at-uri"},
 		{"a collection that is none", []string{"--collection=likes"}, 2, 0, "--collection must be an NSID"},
 		{"bodies that nobody keeps", []string{"--data", data, "--bodies"}, 0, 7, "this index has no record content"},
@@ -167,7 +179,8 @@ func TestExportCommand(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			code, stdout, stderr := weft(t.Context(), append([]string{"export"}, tc.args...)...)
-			if code != tc.code || tc.lines >= 0 && strings.Count(stdout, "\n") != tc.lines || !strings.Contains(stderr, tc.stderr) || code != 0 && strings.Count(stderr, "\n") > 2 {
+			if code != tc.code || tc.lines >= 0 && strings.Count(stdout, "\n") != tc.lines ||
+				!strings.Contains(stderr, tc.stderr) || code != 0 && strings.Count(stderr, "\n") > 2 {
 				t.Errorf("code %d, stdout %q, stderr %q", code, stdout, stderr)
 			}
 		})
@@ -261,20 +274,28 @@ func TestExportAgain(t *testing.T) {
 		code   int
 		want   string // substring of the output
 	}{
-		{"the same", func(*testing.T, string, string) {}, nil, 0, "already has the complete export: 7 links of 3 records in 1 part"},
-		{"other parts", func(*testing.T, string, string) {}, []string{"--part-links=1"}, 0, "already has the complete export"},
-		{"another format", func(*testing.T, string, string) {}, []string{"--format=parquet"}, 1, "with --format ndjson; to start over, use a new directory for --out"},
-		{"another range", func(*testing.T, string, string) {}, []string{"--from=did:web:carol.example"}, 1, `with --from "" --to ""; to start over`},
-		{"a filter", func(*testing.T, string, string) {}, []string{"--collection=app.bsky.feed.like"}, 1, "with --collection []; to start over"},
-		{"with inactive accounts", func(*testing.T, string, string) {}, []string{"--inactive"}, 1, "with --inactive=false; to start over"},
+		{"the same", func(*testing.T, string, string) {}, nil, 0,
+			"already has the complete export: 7 links of 3 records in 1 part"},
+		{"other parts", func(*testing.T, string, string) {}, []string{"--part-links=1"}, 0,
+			"already has the complete export"},
+		{"another format", func(*testing.T, string, string) {}, []string{"--format=parquet"}, 1,
+			"with --format ndjson; to start over, use a new directory for --out"},
+		{"another range", func(*testing.T, string, string) {}, []string{"--from=did:web:carol.example"}, 1,
+			`with --from "" --to ""; to start over`},
+		{"a filter", func(*testing.T, string, string) {}, []string{"--collection=app.bsky.feed.like"}, 1,
+			"with --collection []; to start over"},
+		{"with inactive accounts", func(*testing.T, string, string) {}, []string{"--inactive"}, 1,
+			"with --inactive=false; to start over"},
 		{"with bodies", func(*testing.T, string, string) {}, []string{"--bodies"}, 1, "with --bodies=false; to start over"},
 		{"the index has gone on", func(t *testing.T, data, _ string) {
 			s, err := db.Open(db.Config{Dir: data})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := s.Apply(db.Batch{Host: "test", Events: []apply.Event{{Seq: 100, TimeUS: 1_770_000_001_000_000, Op: db.OpCreate, DID: "did:web:late.example",
-				Collection: "app.bsky.graph.follow", Rkey: "self", Rev: "3mdtsyunhbu22", Links: []db.Link{{Path: "subject", Target: "did:web:carol.example"}}}}}); err != nil {
+			late := apply.Event{Seq: 100, TimeUS: 1_770_000_001_000_000, Op: db.OpCreate, DID: "did:web:late.example",
+				Collection: "app.bsky.graph.follow", Rkey: "self", Rev: "3mdtsyunhbu22",
+				Links: []db.Link{{Path: "subject", Target: "did:web:carol.example"}}}
+			if _, err := s.Apply(db.Batch{Host: "test", Events: []apply.Event{late}}); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.Close(); err != nil {
@@ -341,7 +362,8 @@ func TestExportBodiesAgain(t *testing.T) {
 		{"begun", db.BodiesKeep, []string{"--bodies"}, 0, "has 7 links of 5 records"},
 		{"the same", db.BodiesKeep, []string{"--bodies"}, 0, "already has the complete export"},
 		{"without", db.BodiesKeep, nil, 1, "with --bodies=true; to start over"},
-		{"after bodies were given up", db.BodiesOff, []string{"--bodies"}, 1, "with the bodies of log rows from 1 on: the index now has those from 8 on"},
+		{"after bodies were given up", db.BodiesOff, []string{"--bodies"}, 1,
+			"with the bodies of log rows from 1 on: the index now has those from 8 on"},
 	} {
 		s, err := db.Open(db.Config{Dir: data, Bodies: tc.keep})
 		if err != nil {

@@ -68,7 +68,8 @@ func hostileIndex(t *testing.T) string {
 			{Path: "subject.uri", Target: "at://" + bob + "/app.bsky.feed.post/3m2qrrgw33333"}}},
 		apply.Event{DID: bob, Collection: "app.bsky.feed.like", Rkey: "2024", Links: []db.Link{
 			{Path: "subject.uri", Target: "at://" + alice + "/com.example.thing/a:b~c._-"}}},
-		apply.Event{DID: carol, Collection: "app.bsky.graph.follow", Rkey: "self", Links: []db.Link{{Path: "subject", Target: alice}}},
+		apply.Event{DID: carol, Collection: "app.bsky.graph.follow", Rkey: "self",
+			Links: []db.Link{{Path: "subject", Target: alice}}},
 		apply.Event{DID: carol, Op: db.OpAccount, Status: db.StatusTakendown},
 	)
 }
@@ -77,7 +78,8 @@ func hostileIndex(t *testing.T) string {
 // without a body, of a hidden account, and large.
 func bodiesIndex(t *testing.T) string {
 	t.Helper()
-	const alice, bob, carol = "did:plc:aliceaaaaaaaaaaaaaaaaaaa", "did:plc:bobbbbbbbbbbbbbbbbbbbbbb", "did:web:carol.example"
+	const alice, bob, carol = "did:plc:aliceaaaaaaaaaaaaaaaaaaa", "did:plc:bobbbbbbbbbbbbbbbbbbbbbb",
+		"did:web:carol.example"
 	cid, err := cbor.ParseCIDString("bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a")
 	if err != nil {
 		t.Fatal(err)
@@ -95,10 +97,12 @@ func bodiesIndex(t *testing.T) string {
 	float := event(alice, "float", nil, one)
 	float.Body = []byte("\xa1\x61a\xfb\x3f\xf8\x00\x00\x00\x00\x00\x00") // {"a": 1.5}
 	return exportIndex(t,
-		event(alice, "several", map[string]any{"$type": "com.example.thing", "a": one.Target, "b": []any{bob, int64(-1), true, nil}},
+		event(alice, "several", map[string]any{"$type": "com.example.thing", "a": one.Target,
+			"b": []any{bob, int64(-1), true, nil}},
 			one, db.Link{Path: "b[]", Target: bob}),
 		event(alice, "hostile", map[string]any{"a": one.Target, "cid": cid, "bytes": []byte{0, 255},
-			`quote"\<b>&`: "line\nbreak\ttab\x00nul\u2028separator snow☃ \U0001F9F5", "record": map[string]any{"$type": "status"}}, one),
+			`quote"\<b>&`: "line\nbreak\ttab\x00nul\u2028separator snow☃ \U0001F9F5",
+			"record":      map[string]any{"$type": "status"}}, one),
 		float,
 		event(alice, "unknown", nil, one),
 		event(bob, "large", map[string]any{"a": one.Target, "text": strings.Repeat("all work and no play ", 10_000)}, one,

@@ -106,17 +106,21 @@ func TestExportInterrupted(t *testing.T) {
 		return nil
 	}}
 	err := x.run(ctx, io.Discard, io.Discard)
-	if err == nil || !regexp.MustCompile(`^interrupted; \S+ has [0-9,]+ links of \d+ records in \d+ parts; run the same command to resume$`).MatchString(err.Error()) {
+	interrupted := regexp.MustCompile(
+		`^interrupted; \S+ has [0-9,]+ links of \d+ records in \d+ parts; run the same command to resume$`)
+	if err == nil || !interrupted.MatchString(err.Error()) {
 		t.Fatalf("interrupted: %v", err)
 	}
 	_, was := rowsOfDir(t, out)
 	var stdout bytes.Buffer
 	x.step = nil
-	if err := x.run(t.Context(), &stdout, io.Discard); err != nil || !strings.Contains(stdout.String(), "parts existed before") {
+	if err := x.run(t.Context(), &stdout, io.Discard); err != nil ||
+		!strings.Contains(stdout.String(), "parts existed before") {
 		t.Fatalf("%v, %s", err, stdout.String())
 	}
 	rows, list := rowsOfDir(t, out)
-	if !slices.Equal(rows, exportAll(t, data)) || len(list.Parts) != 30 || !slices.Equal(list.Parts[:len(was.Parts)], was.Parts) {
+	if !slices.Equal(rows, exportAll(t, data)) || len(list.Parts) != 30 ||
+		!slices.Equal(list.Parts[:len(was.Parts)], was.Parts) {
 		t.Errorf("%d rows in %d parts, of which %d were there", len(rows), len(list.Parts), len(was.Parts))
 	}
 }

@@ -12,7 +12,8 @@ import (
 func TestServeFollowRefuses(t *testing.T) {
 	t.Parallel()
 	config := filepath.Join(t.TempDir(), "litestream.yml")
-	if err := os.WriteFile(config, []byte("dbs:\n  - path: /data/weft.db\n    replica: {type: file, path: "+t.TempDir()+"}\n"), 0o600); err != nil {
+	if err := os.WriteFile(config,
+		[]byte("dbs:\n  - path: /data/weft.db\n    replica: {type: file, path: "+t.TempDir()+"}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	own := smallIndex(t)

@@ -34,7 +34,8 @@ func TestConfigurationMistakes(t *testing.T) {
 		}
 		return path
 	}
-	other := write("other.yml", "dbs:\n  - path: "+dir+"/elsewhere/weft.db\n    replica: {type: file, path: "+dir+"/copy}\n")
+	other := write("other.yml", "dbs:\n  - path: "+dir+"/elsewhere/weft.db\n    replica: {type: file, path: "+dir+
+		"/copy}\n")
 	wrong := write("wrong.yml", "dbs:\n  - path: "+dir+"/data/weft.db\n    replica: {type: tape, path: /x}\n")
 	data := filepath.Join(dir, "data")
 	for _, tc := range []struct {

@@ -42,7 +42,8 @@ func TestSubjectFlags(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "subjects")
 	write(t, file, "# a community\nEXAMPLE.org\n\n at://did:web:a.example/app.bsky.feed.post/ # its posts\n")
 	c, files, err := sliceOfArgs("--subjects=did:web:a.example", "--subjects=@"+file)
-	if err != nil || strings.Join(c.Subjects, " ") != "at://did:web:a.example/app.bsky.feed.post did:web:a.example example.org" {
+	if err != nil ||
+		strings.Join(c.Subjects, " ") != "at://did:web:a.example/app.bsky.feed.post did:web:a.example example.org" {
 		t.Errorf("%q, %v", c.Subjects, err)
 	}
 	if !files.subjects || files.dids || len(files.names) != 1 {

@@ -9,30 +9,45 @@ import (
 
 func TestStatusCommand(t *testing.T) {
 	t.Parallel()
-	const head = `{"version": "v1.2.3", "ready": true, "index": {"links": 1234567, "records": 1000, "actors": 1, "log_seq": 1400000}, "replication": `
+	const head = `{"version": "v1.2.3", "ready": true, ` +
+		`"index": {"links": 1234567, "records": 1000, "actors": 1, "log_seq": 1400000}, "replication": `
 	for _, tc := range []struct {
 		name, answer   string
 		code           int
 		stdout, stderr string
 	}{
-		{"no replica", head + `null}`, 0, "weft v1.2.3 at URL\n  1,234,567 links of 1,000 records by 1 account, log row 1,400,000\n  ready\n  replication is off\n", ""},
+		{"no replica", head + `null}`, 0,
+			"weft v1.2.3 at URL\n  1,234,567 links of 1,000 records by 1 account, log row 1,400,000\n  ready\n" +
+				"  replication is off\n", ""},
 		{"not ready", `{"version": "v1", "reason": "behind by 5 min"}`, 1, "  not ready: behind by 5 min\n",
 			"weft is not ready"},
 		{"degraded", `{"version": "v1", "ready": true, "degraded": "a seal is retried"}`, 0,
 			"  ready, degraded: a seal is retried\n", ""},
-		{"behind", `{"version": "v1", "ready": true, "upstream": {"state": "disconnected", "host": "a.example", "detail": "no connection since then: gone", "lag_seconds": 28525175}}`,
+		{"behind",
+			`{"version": "v1", "ready": true, "upstream": {"state": "disconnected", "host": "a.example", ` +
+				`"detail": "no connection since then: gone", "lag_seconds": 28525175}}`,
 			0, "  upstream a.example: no connection since then: gone\n  330 days behind the network\n  ready\n", ""},
-		{"gaps", `{"version": "v1", "ready": true, "open_gaps": 3, "gaps": [{"id": 7, "state": "open", "host": "a.example", "from": 3, "to": 9000, "why": "gone"}]}`,
+		{"gaps",
+			`{"version": "v1", "ready": true, "open_gaps": 3, ` +
+				`"gaps": [{"id": 7, "state": "open", "host": "a.example", "from": 3, "to": 9000, "why": "gone"}]}`,
 			0, "  gap 7, open: a.example 3 to 9,000: gone\n  and 2 older gaps\n  ready\n", ""},
-		{"all is there", head + `{"state": "ok", "replica": "s3://b/p", "local_txid": 1200, "replica_txid": 1200, "log_seq": 1400000,
+		{"all is there",
+			head + `{"state": "ok", "replica": "s3://b/p", "local_txid": 1200, "replica_txid": 1200, "log_seq": 1400000,
 			"durable_log_seq": 1400000, "segments_uploaded": 1, "uploaded_bytes": 9000000, "last_success": "2026-11-20T12:00:00Z"}}`, 0,
-			"replica s3://b/p: ok\n  transaction: replica 1,200, local 1,200\n  log row: replica 1,400,000, local 1,400,000\n  behind by 0 transactions, 0 B, 0 ms\n" +
+			"replica s3://b/p: ok\n  transaction: replica 1,200, local 1,200\n" +
+				"  log row: replica 1,400,000, local 1,400,000\n  behind by 0 transactions, 0 B, 0 ms\n" +
 				"  0 segments to upload, 0 B\n  sent since the start: 9.0 MB, 1 segment\n  last complete at 2026-11-20T12:00:00Z\n",
 			""},
-		{"failing", head + `{"state": "failing", "replica": "s3://b/p", "local_txid": 1200, "lag_transactions": 1, "lag_bytes": 4000, "lag_seconds": 61.25,
-			"segments_waiting": 1, "segments_waiting_bytes": 3000, "last_error": "refused", "last_error_at": "2026-11-20T12:01:00Z", "failures": 7, "do": "look"}}`, 1,
-			"  transaction: replica unknown, local 1,200\n  log row: replica unknown, local 0\n  behind by 1 transaction, 4.0 kB, 61 s\n  1 segment to upload, 3.0 kB\n" +
-				"  sent since the start: 0 B, 0 segments\n  last error, at 2026-11-20T12:01:00Z (7 in a row): refused\n  do: look\n", "replication is failing"},
+		{"failing",
+			head +
+				`{"state": "failing", "replica": "s3://b/p", "local_txid": 1200, "lag_transactions": 1, "lag_bytes": 4000,
+			"lag_seconds": 61.25,
+			"segments_waiting": 1, "segments_waiting_bytes": 3000, "last_error": "refused", "last_error_at": "2026-11-20T12:01:00Z",
+			"failures": 7, "do": "look"}}`, 1,
+			"  transaction: replica unknown, local 1,200\n  log row: replica unknown, local 0\n" +
+				"  behind by 1 transaction, 4.0 kB, 61 s\n  1 segment to upload, 3.0 kB\n" +
+				"  sent since the start: 0 B, 0 segments\n" +
+				"  last error, at 2026-11-20T12:01:00Z (7 in a row): refused\n  do: look\n", "replication is failing"},
 		{"no weft", "hello", 1, "", "without the JSON of weft"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

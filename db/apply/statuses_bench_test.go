@@ -10,8 +10,8 @@ import (
 )
 
 // BenchmarkStatuses measures five million accounts that are not active, of forty million, as bitmaps and as a map:
-// memory, a look-up of an account that is active, and the start. go test ./db/apply -run '^$' -bench Statuses -benchtime
-// 1000000x
+// memory, a look-up of an account that is active, and the start. go test ./db/apply -run '^$' -bench Statuses
+// -benchtime 1000000x
 func BenchmarkStatuses(b *testing.B) {
 	const all, inactive = 40_000_000, 5_000_000
 	r := rand.New(rand.NewPCG(1, 6))

@@ -53,6 +53,7 @@ var targets = []string{
 	"at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", "at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/app.bsky.feed.post",
 	"at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/app.bsky.feed.post/3m2qrrgw22222",
 	"at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/app.bsky.actor.profile/self",
-	"at://example.com/app.bsky.feed.post/3m2qrrgw22222", "at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/app.bsky.feed.post/3m2qrrgw22222#frag",
+	"at://example.com/app.bsky.feed.post/3m2qrrgw22222",
+	"at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/app.bsky.feed.post/3m2qrrgw22222#frag",
 	"https://example.com/a?b=c", "mailto:a@example.com",
 }

@@ -40,7 +40,8 @@ func rewrite(t *testing.T, dir string, n int, kinds map[int]segment.Kind, change
 	defer base.Close()
 	var id, from, to int64
 	var name, instance string
-	if err := base.QueryRow("SELECT segments.id, file, from_seq, to_seq, value FROM segments, meta WHERE key = 'instance' ORDER BY from_seq LIMIT 1 OFFSET ?", n).Scan(
+	if err := base.QueryRow(
+		"SELECT segments.id, file, from_seq, to_seq, value FROM segments, meta WHERE key = 'instance' ORDER BY from_seq LIMIT 1 OFFSET ?", n).Scan(
 		&id, &name, &from, &to, &instance); err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +243,8 @@ func TestCheckFindsDamage(t *testing.T) {
 			return all
 		}), check.KindName, "links to account 99999"},
 		{"a DID twice",
-			dbtest.Statements("INSERT INTO actors (id, did) SELECT max(id) + 1, (SELECT did FROM actors WHERE id = 50) FROM actors"),
+			dbtest.Statements(
+				"INSERT INTO actors (id, did) SELECT max(id) + 1, (SELECT did FROM actors WHERE id = 50) FROM actors"),
 			check.KindName, "has two rows, 50 and 1102"},
 		{"a DID twice, both in a segment",
 			dbtest.Statements("UPDATE actors SET did = (SELECT did FROM actors WHERE id = 50) WHERE id = 51"),
@@ -291,7 +293,9 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"an upstream ahead of itself", dbtest.Statements("UPDATE upstream SET seq = high_seq + 1"), check.KindDatabase,
 			"the highest number that it has seen"},
 		{"a gap that ends before it begins",
-			dbtest.Statements("INSERT INTO gaps (host, from_seq, to_seq, why, state, found_us) VALUES ('a', 5, 4, '', 'open', 0)"), check.KindDatabase, "gap 1 of a is from 5 to 4"},
+			dbtest.Statements(
+				"INSERT INTO gaps (host, from_seq, to_seq, why, state, found_us) VALUES ('a', 5, 4, '', 'open', 0)"),
+			check.KindDatabase, "gap 1 of a is from 5 to 4"},
 		{"a block that is none", dbtest.Statements("UPDATE blocks SET body = x'00' WHERE id = 3"), check.KindBody,
 			"block 3: body: decode"},
 		{"a block of another record",
@@ -336,7 +340,8 @@ func TestCheckFindsDamage(t *testing.T) {
 			}
 			defer base.Close()
 			var root, size int64
-			if err := base.QueryRow("SELECT rootpage, page_size FROM sqlite_schema, pragma_page_size WHERE name = 'gaps'").Scan(&root, &size); err != nil {
+			if err := base.QueryRow("SELECT rootpage, page_size FROM sqlite_schema, pragma_page_size WHERE name = 'gaps'").Scan(
+				&root, &size); err != nil {
 				t.Fatal(err)
 			}
 			dbtest.Flip(t, path, (root-1)*size)

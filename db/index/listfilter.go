@@ -12,8 +12,7 @@ import (
 // A filter by account has two ways to its links: through the list, or through the records that the accounts have in the
 // list's collection. The list of a popular account has millions of links, and an account that is asked for has made a
 // few thousand: visit goes through the records first, and gives up for the list when that has cost half of what the
-// list costs. So a filter costs at most one and a half times the cheaper way. The unit is an entry of the list, 0.1
-// µs:
+// list costs. So a filter costs at most 1.5 times the cheaper way. The unit is an entry of the list, 0.1 µs:
 const (
 	accountCost = 500 // a scan of one account's records begins: a block of each segment that may have it
 	recordCost  = 4   // one record is decoded

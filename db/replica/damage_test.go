@@ -29,8 +29,8 @@ func (w *world) object(dir string, f restore.File) string {
 	return filepath.Join(dir, "ltx", string(rune('0'+f.Level)), ltx.FormatFilename(f.Min, f.Max))
 }
 
-// TestVerify: a good replica is ok; a flipped byte in any kind of object, and one that is missing, is failed and named; what
-// can't be told is inconclusive.
+// TestVerify: a good replica is ok; a flipped byte in any kind of object, and one that is missing, is failed and named;
+// what can't be told is inconclusive.
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	w := replicaOf(t, time.Minute, 50)
@@ -112,7 +112,8 @@ func TestVerify(t *testing.T) {
 				t.Fatal(err)
 			}
 			v := verify(t, dir, restore.VerifyOptions{Reached: ltx.TXID(good.TXID)})
-			// What is the newest or the oldest of its level, and what others lead around, is no fault: a restore is as good as it was.
+			// What is the newest or the oldest of its level, and what others lead around, is no fault: a restore is as good as
+			// it was.
 			named := kind == "segment" || kind == "level 0" || kind == "level 1" || kind == "last of the chain"
 			if named && v.Outcome != restore.Failed || v.Outcome == restore.OK && v.TXID != good.TXID {
 				t.Errorf("%+v", v)
@@ -198,8 +199,8 @@ func named(faults []string, path string) bool {
 	return false
 }
 
-// TestRestoreDamaged: a restore goes around what is damaged where that leads as far, and else refuses, says what can still be
-// restored, and leaves nothing behind but whole segments.
+// TestRestoreDamaged: a restore goes around what is damaged where that leads as far, and else refuses, says what can
+// still be restored, and leaves nothing behind but whole segments.
 func TestRestoreDamaged(t *testing.T) {
 	t.Parallel()
 	w := replicaOf(t, time.Minute, 27) // the last three batches are in level 0 alone
@@ -290,7 +291,8 @@ func TestRestoreDamaged(t *testing.T) {
 			if !strings.Contains(err.Error(), "--txid "+tc.still.String()+" ") {
 				t.Errorf("it doesn't name transaction %d: %v", tc.still, err)
 			}
-			if _, err := restore.Restore(t.Context(), cfg, dir, restore.Options{Target: restore.Target{TXID: tc.still}}); err != nil {
+			if _, err := restore.Restore(t.Context(), cfg, dir,
+				restore.Options{Target: restore.Target{TXID: tc.still}}); err != nil {
 				t.Fatalf("what can still be restored can't: %v", err)
 			}
 			w.equalsModel(dir)

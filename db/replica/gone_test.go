@@ -197,8 +197,8 @@ func TestGoneIsNotSafe(t *testing.T) {
 }
 
 // TestGoneBehindSnapshot: the files of level 0 vanish, and a snapshot up to the same transaction stays. A restore lacks
-// nothing then, but Litestream finds its position in level 0: the newest file is sent again, by a running process and at
-// an end.
+// nothing then, but Litestream finds its position in level 0: the newest file is sent again, by a running process and
+// at an end.
 func TestGoneBehindSnapshot(t *testing.T) {
 	t.Parallel()
 	for name, running := range map[string]bool{"while it runs": true, "at the end": false} {

@@ -70,7 +70,8 @@ func TestRestoreKeepsHorizon(t *testing.T) {
 		want := w.states[i]
 		for _, kept := range []bool{true, false} {
 			dir := t.TempDir()
-			if _, err := restore.Restore(t.Context(), w.cfg, dir, restore.Options{Target: restore.Target{Time: want.at}}); err != nil {
+			if _, err := restore.Restore(t.Context(), w.cfg, dir,
+				restore.Options{Target: restore.Target{Time: want.at}}); err != nil {
 				t.Fatal(err)
 			}
 			cfg := db.Config{Dir: dir, Now: cfg.Now}
@@ -87,7 +88,8 @@ func TestRestoreKeepsHorizon(t *testing.T) {
 			}
 			got := s.Retention()[0].HorizonUS
 			// The log's clock goes on for a minute after the newest event.
-			if newest := w.events[want.events-1].TimeUS - 3*3_600_000_000 + 60_000_000; got < horizons[want.log] || got > newest {
+			if newest := w.events[want.events-1].TimeUS - 3*3_600_000_000 + 60_000_000; got < horizons[want.log] ||
+				got > newest {
 				t.Errorf("batch %d, with rules %t: the horizon was %d, and is %d", i, kept, horizons[want.log], got)
 			}
 			m.Keep(times, got+3*3_600_000_000)

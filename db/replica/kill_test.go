@@ -32,8 +32,8 @@ var rounds = flag.Int("rounds", 1, "kills of each kind of store; a hundred are a
 // childVariable makes the test binary a child: it holds the child in JSON.
 const childVariable = "WEFT_REPLICA_TEST_CHILD"
 
-// child is a process that writes and replicates an index until it is killed, as fast as it can in bursts. It says "applied
-// CURSOR LOGROW" after each batch.
+// child is a process that writes and replicates an index until it is killed, as fast as it can in bursts. It says
+// "applied CURSOR LOGROW" after each batch.
 type child struct {
 	Config config.Config
 	Seed   uint64
@@ -150,11 +150,11 @@ func fillDisk(wal string) error {
 	return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: size, Max: size})
 }
 
-// TestKill kills the writer of an index again and again, and its store, and cuts, slows, fails and hangs what is between them; its
-// clock steps, its disk is full, a second weft begins on an empty disk beside it, and objects vanish from the store. After
-// each kill what the replica has is restored with weft and, with -stock, with stock Litestream. Both
-// are whole, pass every check, and equal the model at exactly the event where they end; and all in the end is what it is
-// without any kill.
+// TestKill kills the writer of an index again and again, and its store, and cuts, slows, fails and hangs what is
+// between them; its clock steps, its disk is full, a second weft begins on an empty disk beside it, and objects vanish
+// from the store. After each kill what the replica has is restored with weft and, with -stock, with stock Litestream.
+// Both are whole, pass every check, and equal the model at exactly the event where they end; and all in the end is what
+// it is without any kill.
 func TestKill(t *testing.T) {
 	program := stockLitestream(t)
 	t.Parallel()
@@ -201,7 +201,8 @@ func TestKill(t *testing.T) {
 				switch {
 				case err == nil:
 					n = sameAsModel(t, dir, events, c.Window, r.Segments)
-				case last > 0 || !strings.Contains(err.Error(), restore.ErrEmpty.Error()): // else it was killed before the first upload
+				// Else it was killed before the first upload.
+				case last > 0 || !strings.Contains(err.Error(), restore.ErrEmpty.Error()):
 					t.Fatalf("round %d: %v", round, err)
 				}
 				if n < last {
@@ -238,8 +239,8 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// liveAndDie runs a child for a while, with faults of its store, and kills it. It answers the last cursor that the child has
-// acknowledged, and whether it came to the end of its disk.
+// liveAndDie runs a child for a while, with faults of its store, and kills it. It answers the last cursor that the
+// child has acknowledged, and whether it came to the end of its disk.
 func liveAndDie(t *testing.T, c child, s *store, life time.Duration) (acknowledged uint64, full bool) {
 	t.Helper()
 	text, err := json.Marshal(c)
@@ -332,15 +333,16 @@ func liveAndDie(t *testing.T, c child, s *store, life time.Duration) (acknowledg
 	return acknowledged, full
 }
 
-// settle waits until the S3 server has ended what the killed process asked of it: a request that ended after objects have vanished
-// would be a second writer's.
+// settle waits until the S3 server has ended what the killed process asked of it: a request that ended after objects
+// have vanished would be a second writer's.
 func (s *store) settle(t *testing.T) {
 	t.Helper()
 	eventually(t, "the store has ended the requests of the killed",
 		func() bool { return s.busy == nil || s.busy.Load() == 0 })
 }
 
-// stockRestore restores an index with the stock program alone: first weft.db, then each segment that its manifest names.
+// stockRestore restores an index with the stock program alone: first weft.db, then each segment that its manifest
+// names.
 func stockRestore(t *testing.T, program string, s *store, cfg config.Config, dir string) {
 	t.Helper()
 	path := filepath.Join(dir, "weft.db")

@@ -48,9 +48,9 @@ func (o hangingObjects) Missing(ctx context.Context, _ string, _ []string) ([]st
 	return nil, o.hang(ctx)
 }
 
-// TestHungLease: whatever the lease asks of a store that takes requests and doesn't answer is given up in its time: a look before
-// an upload, a renewal, a look for what is gone. An upload that waits for such a look fails, and isn't taken for another writer's
-// doing; and the lease is given back within its time.
+// TestHungLease: whatever the lease asks of a store that takes requests and doesn't answer is given up in its time: a
+// look before an upload, a renewal, a look for what is gone. An upload that waits for such a look fails, and isn't
+// taken for another writer's doing; and the lease is given back within its time.
 func TestHungLease(t *testing.T) {
 	t.Parallel()
 	for _, deaf := range []bool{false, true} {

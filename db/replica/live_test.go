@@ -96,8 +96,8 @@ func liveConfig(t *testing.T) config.Config {
 var testLease = leaseTimes{renew: 100 * time.Millisecond, request: time.Second, suspend: 2 * time.Second,
 	expire: 3 * time.Second}
 
-// soakLease is the lease of a soak and of the race detector: a renewal may be late by the time that a busy machine starves
-// a process.
+// soakLease is the lease of a soak and of the race detector: a renewal may be late by the time that a busy machine
+// starves a process.
 var soakLease = leaseTimes{renew: 200 * time.Millisecond, request: 3 * time.Second, suspend: 6 * time.Second,
 	expire: 9 * time.Second}
 
@@ -182,8 +182,8 @@ func (p *primary) end(deadline time.Duration) error {
 	return errors.Join(err, p.store.Close(), p.rep.Close())
 }
 
-// equalsModel restores a replica, and holds what came back against the model as of its cursor. It answers how many events
-// that is.
+// equalsModel restores a replica, and holds what came back against the model as of its cursor. It answers how many
+// events that is.
 func equalsModel(t *testing.T, cfg config.Config, events []apply.Event, window time.Duration) int {
 	t.Helper()
 	dir := t.TempDir()
@@ -194,8 +194,8 @@ func equalsModel(t *testing.T, cfg config.Config, events []apply.Event, window t
 	return sameAsModel(t, dir, events, window, r.Segments)
 }
 
-// comesBack restores a replica with all the checks of a restore, and answers how many events it has. equalsModel looks at each of
-// them, which takes seconds.
+// comesBack restores a replica with all the checks of a restore, and answers how many events it has. equalsModel looks
+// at each of them, which takes seconds.
 func comesBack(t *testing.T, cfg config.Config, events []apply.Event, window time.Duration) int {
 	t.Helper()
 	dir := t.TempDir()
@@ -235,8 +235,8 @@ func sameAsModel(t *testing.T, dir string, events []apply.Event, window time.Dur
 	return n
 }
 
-// TestReplicate: after a stop in order the replica has all, again and again, with starts on the same directory and on an
-// empty one; and the segments of any moment are there.
+// TestReplicate: after a stop in order the replica has all, again and again, with starts on the same directory and on
+// an empty one; and the segments of any moment are there.
 func TestReplicate(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compares with the model again and again, which the race detector makes minutes of: left out with -short")

@@ -29,8 +29,8 @@ func (u *unlisted) LTXFiles(context.Context, int, ltx.TXID, bool) (ltx.FileItera
 	return ltx.NewFileInfoSliceIterator(nil), nil
 }
 
-// TestLookFails: while the replica can't be looked at, what is gone from it is not seen, so that the status isn't ok, however well
-// uploads go. It is ok soon after a look goes well.
+// TestLookFails: while the replica can't be looked at, what is gone from it is not seen, so that the status isn't ok,
+// however well uploads go. It is ok soon after a look goes well.
 func TestLookFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -62,8 +62,8 @@ func TestLookFails(t *testing.T) {
 	})
 }
 
-// TestUpkeepFails: a failure of the upkeep is in the status with its reason, is tried again long before the next turn, and is no
-// reason any more once it has recovered, while the newest error is still known.
+// TestUpkeepFails: a failure of the upkeep is in the status with its reason, is tried again long before the next turn,
+// and is no reason any more once it has recovered, while the newest error is still known.
 func TestUpkeepFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -34,7 +34,8 @@ func contents(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-// TestRestoreTouchesNothing: what is there stays as it is without force, and with it under another name, whole enough to be used.
+// TestRestoreTouchesNothing: what is there stays as it is without force, and with it under another name, whole enough
+// to be used.
 func TestRestoreTouchesNothing(t *testing.T) {
 	t.Parallel()
 	w := replicaOf(t, time.Minute, 20)
@@ -146,8 +147,8 @@ func removeDatabase(t *testing.T, dir string) {
 	}
 }
 
-// TestRestoreGoesOn: a restore that is broken off at any file goes on with the segments that are there, and replaces none that is
-// another.
+// TestRestoreGoesOn: a restore that is broken off at any file goes on with the segments that are there, and replaces
+// none that is another.
 func TestRestoreGoesOn(t *testing.T) {
 	t.Parallel()
 	w := replicaOf(t, time.Minute, 30)
@@ -206,7 +207,8 @@ func (c *countedClients) Client(sub string) (litestream.ReplicaClient, error) {
 	return struct{ litestream.ReplicaClient }{client}, err
 }
 
-// TestRestoreWithoutSegments: of a replica that has weft.db alone, as stock Litestream makes it, the index comes back from the log.
+// TestRestoreWithoutSegments: of a replica that has weft.db alone, as stock Litestream makes it, the index comes back
+// from the log.
 func TestRestoreWithoutSegments(t *testing.T) {
 	t.Parallel()
 	w := replicaOf(t, 0, 20)
@@ -230,7 +232,8 @@ func TestRestoreWithoutSegments(t *testing.T) {
 	}
 }
 
-// TestRestoreSegments: what is missing comes back beside a database that stays as it is; what is damaged with force only.
+// TestRestoreSegments: what is missing comes back beside a database that stays as it is; what is damaged with force
+// only.
 func TestRestoreSegments(t *testing.T) {
 	t.Parallel()
 	w := replicaOf(t, time.Minute, 30)
@@ -273,13 +276,14 @@ func TestRestoreSegments(t *testing.T) {
 	}
 }
 
-// TestRestoreCrash: a restore with force that ends at any step loses nothing of what was there, begins no new index in its place,
-// and the same command brings it to its end.
+// TestRestoreCrash: a restore with force that ends at any step loses nothing of what was there, begins no new index in
+// its place, and the same command brings it to its end.
 func TestRestoreCrash(t *testing.T) {
 	t.Parallel()
 	w := replicaOf(t, time.Minute, 20)
 	old := t.TempDir()
-	if _, err := restore.Restore(t.Context(), w.cfg, old, restore.Options{Target: restore.Target{Time: w.states[12].at}}); err != nil {
+	if _, err := restore.Restore(t.Context(), w.cfg, old,
+		restore.Options{Target: restore.Target{Time: w.states[12].at}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.MkdirAll(filepath.Join(old, ".weft.db-litestream"), 0o755); err != nil {

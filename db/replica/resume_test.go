@@ -12,8 +12,9 @@ import (
 	"weft.dev/weft/db/replica/restore"
 )
 
-// TestNoCopyAfterRestore: a start after a restore sends what is new, and not the whole database; so restores read no more each time,
-// and what each brings back is right. Where the WAL was begun anew since, the whole database is sent, as it must be.
+// TestNoCopyAfterRestore: a start after a restore sends what is new, and not the whole database; so restores read no
+// more each time, and what each brings back is right. Where the WAL was begun anew since, the whole database is sent,
+// as it must be.
 func TestNoCopyAfterRestore(t *testing.T) {
 	t.Parallel()
 	events := mustEvents(t, 6, 4000)
@@ -99,8 +100,8 @@ func (c *endedLater) Done() <-chan struct{} {
 	return done
 }
 
-// TestInterruptedOpen: an end during the first cut, while Litestream opens the database, leaves nothing that fails afterwards: the
-// last upload, which follows it, has all.
+// TestInterruptedOpen: an end during the first cut, while Litestream opens the database, leaves nothing that fails
+// afterwards: the last upload, which follows it, has all.
 func TestInterruptedOpen(t *testing.T) {
 	t.Parallel()
 	events := mustEvents(t, 24, 200)

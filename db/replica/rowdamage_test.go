@@ -34,15 +34,17 @@ func unsealed(t *testing.T, dir string) {
 	}
 }
 
-// TestDamagedBeforeUpload: one wrong bit in a link's target and one wrong byte of a DID that were on the disk before it was
-// uploaded, so that the replica's own checksums are right, are found by a verification, a restore and a follower, and the
-// moment before them can be restored.
+// TestDamagedBeforeUpload: one wrong bit in a link's target and one wrong byte of a DID that were on the disk before it
+// was uploaded, so that the replica's own checksums are right, are found by a verification, a restore and a follower,
+// and the moment before them can be restored.
 func TestDamagedBeforeUpload(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ name, damage, want string }{
-		{"a bit of a link's target", "UPDATE links SET target = CAST(replace(CAST(target AS TEXT), 'example', 'ezample') AS BLOB) WHERE id = (SELECT max(id) FROM links)",
+		{"a bit of a link's target",
+			"UPDATE links SET target = CAST(replace(CAST(target AS TEXT), 'example', 'ezample') AS BLOB) WHERE id = (SELECT max(id) FROM links)",
 			"or their links are damaged"},
-		{"a byte of a DID", "UPDATE actors SET did = 'did:plc:0000000000000000000000zz' WHERE id = (SELECT max(id) FROM actors)",
+		{"a byte of a DID",
+			"UPDATE actors SET did = 'did:plc:0000000000000000000000zz' WHERE id = (SELECT max(id) FROM actors)",
 			"the names of accounts"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -67,7 +69,9 @@ func TestDamagedBeforeUpload(t *testing.T) {
 				t.Fatalf("%d rows are damaged", n)
 			}
 			w.sync()
-			if v := restore.Verify(t.Context(), w.cfg, restore.VerifyOptions{Scratch: t.TempDir()}); v.Outcome != restore.Failed || !strings.Contains(strings.Join(v.Faults, "\n"), tc.want) {
+			if v := restore.Verify(t.Context(), w.cfg,
+				restore.VerifyOptions{Scratch: t.TempDir()}); v.Outcome != restore.Failed ||
+				!strings.Contains(strings.Join(v.Faults, "\n"), tc.want) {
 				t.Errorf("verified as %s: %q", v.Outcome, v.Faults)
 			}
 			if _, err := restore.Restore(t.Context(), w.cfg, t.TempDir(), restore.Options{}); err == nil ||

@@ -54,8 +54,8 @@ func mustEnd(t *testing.T, p *primary) {
 	}
 }
 
-// TestForeign: a replica that isn't this index's, or is of a later state of it, is refused before anything is written, with
-// both positions and the ways out; and nothing of it changes.
+// TestForeign: a replica that isn't this index's, or is of a later state of it, is refused before anything is written,
+// with both positions and the ways out; and nothing of it changes.
 func TestForeign(t *testing.T) {
 	t.Parallel()
 	events := mustEvents(t, 3, 600)
@@ -181,8 +181,8 @@ func TestGoesOn(t *testing.T) {
 	}
 }
 
-// TestNoSecondCopy: a start after a stop in order uploads what is new, and not the database again; that takes a WAL that
-// outlives its last connection, and an index that is closed before Litestream.
+// TestNoSecondCopy: a start after a stop in order uploads what is new, and not the database again; that takes a WAL
+// that outlives its last connection, and an index that is closed before Litestream.
 func TestNoSecondCopy(t *testing.T) {
 	t.Parallel()
 	events := mustEvents(t, 5, 4000)
@@ -213,8 +213,8 @@ func TestNoSecondCopy(t *testing.T) {
 	}
 }
 
-// TestSegmentsFirst: while segments can't be stored, no moment that names one can be restored; sealing goes on, the debt is
-// counted, and when they can, all is caught up.
+// TestSegmentsFirst: while segments can't be stored, no moment that names one can be restored; sealing goes on, the
+// debt is counted, and when they can, all is caught up.
 func TestSegmentsFirst(t *testing.T) {
 	t.Parallel()
 	events := mustEvents(t, 6, 3000)
@@ -266,8 +266,8 @@ func TestSegmentsFirst(t *testing.T) {
 	mustEnd(t, p)
 }
 
-// TestStoreAway: an end in order while the store is away says what is on this disk alone, in the time that it was given; a
-// start while it is away goes on where it has replicated before; and all is caught up.
+// TestStoreAway: an end in order while the store is away says what is on this disk alone, in the time that it was
+// given; a start while it is away goes on where it has replicated before; and all is caught up.
 func TestStoreAway(t *testing.T) {
 	t.Parallel()
 	s := newStore(t, "s3")
@@ -310,8 +310,8 @@ func TestStoreAway(t *testing.T) {
 	}
 }
 
-// TestCollect: a segment that merges have replaced leaves the replica when the oldest moment that can be restored is past it, and
-// no look earlier.
+// TestCollect: a segment that merges have replaced leaves the replica when the oldest moment that can be restored is
+// past it, and no look earlier.
 func TestCollect(t *testing.T) {
 	t.Parallel()
 	events := mustEvents(t, 9, 3000)

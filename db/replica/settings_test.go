@@ -55,8 +55,8 @@ func TestPrepareRefuses(t *testing.T) {
 	}
 }
 
-// TestPrepareKeepsTheDirectory: from Prepare until the store is closed no other process can take the data directory, and a Prepare that
-// fails gives it back.
+// TestPrepareKeepsTheDirectory: from Prepare until the store is closed no other process can take the data directory,
+// and a Prepare that fails gives it back.
 func TestPrepareKeepsTheDirectory(t *testing.T) {
 	t.Parallel()
 	cfg := liveConfig(t)
@@ -96,8 +96,8 @@ func (hangingWrites) WriteLTXFile(ctx context.Context, _ int, _, _ ltx.TXID, _ i
 	return nil, context.Cause(ctx)
 }
 
-// TestCloseReleasesTheLease: a last upload that hangs takes none of the time in which the lease is released, so that another machine
-// can take the replica over at once.
+// TestCloseReleasesTheLease: a last upload that hangs takes none of the time in which the lease is released, so that
+// another machine can take the replica over at once.
 func TestCloseReleasesTheLease(t *testing.T) {
 	t.Parallel()
 	cfg := liveConfig(t)

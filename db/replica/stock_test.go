@@ -11,8 +11,8 @@ import (
 	"weft.dev/weft/db/replica/restore"
 )
 
-// TestRestoreStock: what stock Litestream replicates, beside a weft that leaves checkpoints to it, comes back here, at each moment
-// that was, and is verified. With a whole log it needs no segments.
+// TestRestoreStock: what stock Litestream replicates, beside a weft that leaves checkpoints to it, comes back here, at
+// each moment that was, and is verified. With a whole log it needs no segments.
 func TestRestoreStock(t *testing.T) {
 	program := stockLitestream(t)
 	if program == "" {

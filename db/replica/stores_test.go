@@ -29,7 +29,8 @@ import (
 )
 
 // stock builds and runs the programs of others.
-var stock = flag.Bool("stock", false, "build stock Litestream, as tools/go.mod pins it, and hold the replica against it")
+var stock = flag.Bool("stock", false,
+	"build stock Litestream, as tools/go.mod pins it, and hold the replica against it")
 
 // litestreamProgram builds the stock Litestream that tools/go.mod pins, and answers its path.
 var litestreamProgram = sync.OnceValues(func() (path string, err error) {
@@ -43,12 +44,14 @@ var litestreamProgram = sync.OnceValues(func() (path string, err error) {
 		dir+string(filepath.Separator),
 		"github.com/benbjohnson/litestream/cmd/litestream").CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("the Litestream pinned in tools/go.mod can't be built; with no module cache this needs the network: %w\n%s", err, out)
+		return "", fmt.Errorf("the Litestream pinned in tools/go.mod can't be built; with no module cache this needs "+
+			"the network: %w\n%s", err, out)
 	}
 	return filepath.Join(dir, "litestream"), nil
 })
 
-// stockLitestream is the path of stock Litestream; empty without -stock. A Litestream that can't be built fails the test.
+// stockLitestream is the path of stock Litestream; empty without -stock. A Litestream that can't be built fails the
+// test.
 func stockLitestream(t *testing.T) string {
 	t.Helper()
 	if !*stock {
@@ -64,7 +67,7 @@ type store struct {
 	cfg     config.Config // with neither DB nor intervals
 	yml     string        // the same for stock Litestream: the fields of a replica
 	fault   *atomic.Int32
-	hang    *atomic.Bool  // while it is true, what is sent to the store is answered by nothing; nil: it can't be made to hang
+	hang    *atomic.Bool  // while it is true, the store answers nothing that is sent to it; nil: it can't be made to hang
 	conns   *atomic.Int64 // connections that are open; nil: they aren't counted
 	busy    *atomic.Int64 // requests that the server is at; nil: they aren't counted
 	restart func()        // cuts all connections and starts the server again; nil: there is none
@@ -144,7 +147,8 @@ func newS3(t *testing.T) *store {
 	}
 	s.cfg = config.Config{Type: "s3", Bucket: "bucket", Path: "weft/test", Endpoint: "http://" + address,
 		Region: "us-east-1", AccessKeyID: "key", SecretAccessKey: "secret"}
-	s.yml = fmt.Sprintf("{type: s3, bucket: bucket, path: weft/test, endpoint: 'http://%s', region: us-east-1, access-key-id: key, secret-access-key: secret}", address)
+	s.yml = fmt.Sprintf(
+		"{type: s3, bucket: bucket, path: weft/test, endpoint: 'http://%s', region: us-east-1, access-key-id: key, secret-access-key: secret}", address)
 	return s
 }
 

@@ -14,7 +14,8 @@ import (
 	"weft.dev/weft/db/replica/restore"
 )
 
-// overwrite gives a file of a replica in a directory other pages, as one of another writer has: each file by itself is whole.
+// overwrite gives a file of a replica in a directory other pages, as one of another writer has: each file by itself is
+// whole.
 func overwrite(t *testing.T, path string) {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -40,8 +41,8 @@ func overwrite(t *testing.T, path string) {
 	must(t, errors.Join(os.WriteFile(path, out.Bytes(), 0o644), os.Chtimes(path, info.ModTime(), info.ModTime())))
 }
 
-// TestRestoreNamesWhole: where files that are whole make a database that isn't, as those of two writers do, the restore names the
-// newest moment that is whole, which then can be restored; it puts nothing in place.
+// TestRestoreNamesWhole: where files that are whole make a database that isn't, as those of two writers do, the restore
+// names the newest moment that is whole, which then can be restored; it puts nothing in place.
 func TestRestoreNamesWhole(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, fileConfig(t), 4, time.Minute)
@@ -64,7 +65,8 @@ func TestRestoreNamesWhole(t *testing.T) {
 		}
 		_, err := restore.Restore(t.Context(), cfg, dir, restore.Options{})
 		want := files[bad-1].Max
-		if err == nil || !strings.Contains(err.Error(), "the newest intact state is transaction "+want.String()+": --txid "+want.String()) {
+		if err == nil || !strings.Contains(err.Error(), "the newest intact state is transaction "+want.String()+": --txid "+
+			want.String()) {
 			t.Fatalf("from file %d on: %v", bad, err)
 		}
 		if there := restore.Obstacles(dir, restore.Target{}); len(there) > 0 {

@@ -65,9 +65,9 @@ func takesOverWith(t *testing.T, cfg config.Config, events []apply.Event,
 	return p
 }
 
-// TestSecondWriter: on each kind of store a second weft with an empty disk is refused while the first lives, and nothing changes
-// for that. It takes over when the first is silent. The first says so when it comes back, writes nothing more, and goes on
-// to index and answer.
+// TestSecondWriter: on each kind of store a second weft with an empty disk is refused while the first lives, and
+// nothing changes for that. It takes over when the first is silent. The first says so when it comes back, writes
+// nothing more, and goes on to index and answer.
 func TestSecondWriter(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"file", "s3", "sftp"} {
@@ -131,10 +131,10 @@ func asksForPoll(p *primary) {
 	}
 }
 
-// TestBothWrote: where both have written after all, both say so at their next look, and what they say can be restored is whole.
-// A poll may be due at any time, as the one after the first upload: no poll runs while both write. A process that gets no CPU
-// time for seconds keeps its lease here, and the second one takes over from a first one that renews nothing: neither
-// depends on the machine's speed.
+// TestBothWrote: where both have written after all, both say so at their next look, and what they say can be restored
+// is whole. A poll may be due at any time, as the one after the first upload: no poll runs while both write. A process
+// that gets no CPU time for seconds keeps its lease here, and the second one takes over from a first one that renews
+// nothing: neither depends on the machine's speed.
 func TestBothWrote(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"file", "s3", "sftp"} {
@@ -169,7 +169,8 @@ func TestBothWrote(t *testing.T) {
 				asksForPoll(first)
 				asksForPoll(second)
 			}
-			// Each may have written files of the same names and lengths as the other. These are files that the other did not write.
+			// Each may have written files of the same names and lengths as the other. These are files that the other did not
+			// write.
 			if _, err := first.rep.local.Snapshot(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -190,7 +191,8 @@ func TestBothWrote(t *testing.T) {
 						t.Fatalf("what can be restored, transaction %s: %v", to, err)
 					}
 					sameAsModel(t, dir, events, 0, r.Segments)
-				} else if p == second || !strings.Contains(said, "weft restore finds the newest") { // which knows what it has found there
+				} else if p == second || !strings.Contains(said, "weft restore finds the newest") {
+					// The second one knows what it has found there.
 					t.Errorf("it names no moment: %s", said)
 				}
 				goesOn(t, p)
@@ -203,8 +205,8 @@ func TestBothWrote(t *testing.T) {
 	}
 }
 
-// startsFenced starts again after both have written: queries and indexing go on, the status says why, and nothing is written to the
-// replica. An exit would be a loop of crashes on a machine without a shell.
+// startsFenced starts again after both have written: queries and indexing go on, the status says why, and nothing is
+// written to the replica. An exit would be a loop of crashes on a machine without a shell.
 func startsFenced(t *testing.T, cfg config.Config, events []apply.Event) {
 	t.Helper()
 	client, err := cfg.Client("")
@@ -230,8 +232,8 @@ func startsFenced(t *testing.T, cfg config.Config, events []apply.Event) {
 	}
 }
 
-// TestLeaseOfTheKilled: after kill -9 the same data directory goes on at once, another one when the lease has expired, and a copy
-// of the directory is another one.
+// TestLeaseOfTheKilled: after kill -9 the same data directory goes on at once, another one when the lease has expired,
+// and a copy of the directory is another one.
 func TestLeaseOfTheKilled(t *testing.T) {
 	t.Parallel()
 	events := mustEvents(t, 9, 600)
@@ -310,8 +312,9 @@ func (o *recording) Write(ctx context.Context, name string, data []byte) error {
 	return o.Objects.Write(ctx, name, data)
 }
 
-// TestLeaseNamesTheIndex: of an index that exists, the lease says which it is from its first record on. A start that ends before
-// it has found all well would otherwise leave a replica that its own index doesn't know as its own, when its files vanish.
+// TestLeaseNamesTheIndex: of an index that exists, the lease says which it is from its first record on. A start that
+// ends before it has found all well would otherwise leave a replica that its own index doesn't know as its own, when
+// its files vanish.
 func TestLeaseNamesTheIndex(t *testing.T) {
 	t.Parallel()
 	events := mustEvents(t, 9, 200)
@@ -367,8 +370,8 @@ func TestSameDirectory(t *testing.T) {
 	mustEnd(t, p)
 }
 
-// TestConnections: to look at the replica again and again opens no further connections, and a lease whose requests hang fails in
-// their time.
+// TestConnections: to look at the replica again and again opens no further connections, and a lease whose requests hang
+// fails in their time.
 func TestConnections(t *testing.T) {
 	t.Parallel()
 	s, cfg := newStore(t, "sftp"), liveConfig(t)
@@ -401,8 +404,8 @@ func TestConnections(t *testing.T) {
 	mustEnd(t, p)
 }
 
-// TestWrittenDuringListing: a file that this process writes while the replica is being listed is its own at the next listing too,
-// whether it was new or is written again.
+// TestWrittenDuringListing: a file that this process writes while the replica is being listed is its own at the next
+// listing too, whether it was new or is written again.
 func TestWrittenDuringListing(t *testing.T) {
 	t.Parallel()
 	const bytes = 100
@@ -435,8 +438,8 @@ func TestWrittenDuringListing(t *testing.T) {
 	}
 }
 
-// TestFewConnections: to list, plan, verify and restore a replica again and again opens no connection per segment: Litestream's SFTP
-// client can't close one.
+// TestFewConnections: to list, plan, verify and restore a replica again and again opens no connection per segment:
+// Litestream's SFTP client can't close one.
 func TestFewConnections(t *testing.T) {
 	t.Parallel()
 	s, cfg := newStore(t, "sftp"), liveConfig(t)

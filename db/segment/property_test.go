@@ -14,8 +14,8 @@ import (
 	"weft.dev/weft/db/lsm"
 )
 
-// Two keyspaces with short keys, like those of the store: links "prefix/member.n" → '+' or '-', with a list per prefix,
-// and records "prefix/minute.n" → text, with minutes. Member and minute are numbers.
+// Two keyspaces with short keys, like those of the store: links "prefix/member.n" → '+' or '-', with a list per
+// prefix, and records "prefix/minute.n" → text, with minutes. Member and minute are numbers.
 var (
 	linkKind = Kind{
 		Keyspace: &lsm.Keyspace{

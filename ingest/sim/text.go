@@ -12,8 +12,10 @@ var asciiWords = [...]string{
 }
 
 var otherWords = [...]string{
-	"größe", "naïve", "señal", "żółw", "привет", "мир", "日本語", "こんにちは", "你好", "한국어", "สวัสดี", "مرحبا", "שלום",
-	"🌊", "👩‍👩‍👧‍👦", "🏳️‍🌈", "e\u0301tude", "\u202eabc\u202c", "<b>&amp;</b>", "\"quoted\"", "back\\slash", "tab\there",
+	"größe", "naïve", "señal", "żółw", "привет", "мир", "日本語",
+	"こんにちは", "你好", "한국어", "สวัสดี", "مرحبا", "שלום",
+	"🌊", "👩‍👩‍👧‍👦", "🏳️‍🌈", "e\u0301tude", "\u202eabc\u202c",
+	"<b>&amp;</b>", "\"quoted\"", "back\\slash", "tab\there",
 	"line\nbreak",
 	"\u2028", "𝕬𝖇𝖈", "\u0000nul",
 }

@@ -66,7 +66,8 @@ func TestUpstreamRefused(t *testing.T) {
 // TestUpstreamFilters: the query of Jetstream's URLs is a filter.
 func TestUpstreamFilters(t *testing.T) {
 	t.Parallel()
-	u, err := ParseAddress("wss://jetstream.example/subscribe?wantedCollections=app.bsky.feed.like&wantedCollections=app.bsky.graph.*&wantedDids=did:web:a.example")
+	u, err := ParseAddress("wss://jetstream.example/subscribe?wantedCollections=app.bsky.feed.like&" +
+		"wantedCollections=app.bsky.graph.*&wantedDids=did:web:a.example")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,8 @@ func TestFrames(t *testing.T) {
 			ErrNoEvent, ErrNoEvent},
 		{"a commit without a time", head + `commit","seq":1,"did":"did:web:a","operation":"delete"}}`, ErrNoEvent,
 			ErrNoEvent},
-		{"an unknown operation", head + `commit","seq":1,"did":"did:web:a","time":"2026-07-01T00:00:00Z","operation":"squash"}}`, ErrNoEvent, ErrNoEvent},
+		{"an unknown operation", head +
+			`commit","seq":1,"did":"did:web:a","time":"2026-07-01T00:00:00Z","operation":"squash"}}`, ErrNoEvent, ErrNoEvent},
 		{"an account without one", head + `account","seq":1,"did":"did:web:a","time":"2026-07-01T00:00:00Z"}}`, ErrNoEvent,
 			ErrNoEvent},
 		{"a commit without one", `{"did":"did:web:a","time_us":1,"kind":"commit"}`, ErrNoEvent, ErrNoEvent},
@@ -55,7 +56,8 @@ func FuzzFrames(f *testing.F) {
 	f.Add(largeFrame(KindV1, 1, 100))
 	f.Add(largeFrame(KindV2, 1, 100))
 	f.Add([]byte(`{"did":"did:web:a","time_us":1,"kind":"commit","commit":{"operation":"create","record":{}}}`))
-	f.Add([]byte(`{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#commit","seq":1,"did":"did:web:a","time":"2026-07-01T00:00:00Z","operation":"create","record":{"a":1}}}`))
+	f.Add([]byte(`{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#commit","seq":1,` +
+		`"did":"did:web:a","time":"2026-07-01T00:00:00Z","operation":"create","record":{"a":1}}}`))
 	f.Add([]byte(`{"did":"did:web:a","time_us":1,"kind":"commit","commit":{"operation":"create","record":{"a":[` +
 		strings.Repeat(`[[["a:b"]]],`, 50) + `0]}}}`))
 	f.Add(bytes.Repeat([]byte(`[`), 10_000))

@@ -21,9 +21,14 @@ import (
 func largeFrame(kind string, pos, size int) []byte {
 	record := `{"u":"https://example.com/a","l":[` + strings.Repeat(`{"$bytes":""},`, size/14) + `0]}`
 	if kind == KindV1 {
-		return fmt.Appendf(nil, `{"did":"did:web:a","time_us":%d,"kind":"commit","commit":{"rev":"3mdtsyunhbu22","operation":"create","collection":"app.example.a","rkey":"self","record":%s}}`, pos, record)
+		return fmt.Appendf(nil,
+			`{"did":"did:web:a","time_us":%d,"kind":"commit","commit":{"rev":"3mdtsyunhbu22","operation":"create",`+
+				`"collection":"app.example.a","rkey":"self","record":%s}}`, pos, record)
 	}
-	return fmt.Appendf(nil, `{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#commit","seq":%d,"did":"did:web:a","time":"2026-07-01T00:00:00Z","rev":"3mdtsyunhbu22","operation":"create","collection":"app.example.a","rkey":"self","record":%s}}`, pos, record)
+	return fmt.Appendf(nil,
+		`{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#commit","seq":%d,`+
+			`"did":"did:web:a","time":"2026-07-01T00:00:00Z","rev":"3mdtsyunhbu22","operation":"create",`+
+			`"collection":"app.example.a","rkey":"self","record":%s}}`, pos, record)
 }
 
 // sendFrames starts a server that sends frames on each live stream, and then waits for the client's close.

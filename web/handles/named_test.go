@@ -41,8 +41,10 @@ func TestNamedOnTheNetwork(t *testing.T) {
 		return `{"id":"` + alice + `","service":[{"id":"#other","serviceEndpoint":{"x":1}},{"id":"` + alice +
 			`#atproto_pds","serviceEndpoint":` + endpoint + `}]}`
 	}
-	records := `{"records":[{"uri":"at://` + bob + "/" + repos + `/3b","value":{"name":"core"}},{"uri":"at://` + alice + `/a.b.c/3c","value":{"name":"core"}},
-		{"uri":"at://` + alice + "/" + repos + `/3d","value":{"name":5}},{"uri":"x","value":{"name":"core"}},{"uri":"at://` + alice + "/" + repos + `/3m","value":{"name":"core"}}]}`
+	records := `{"records":[{"uri":"at://` + bob + "/" + repos + `/3b","value":{"name":"core"}},{"uri":"at://` + alice +
+		`/a.b.c/3c","value":{"name":"core"}},
+		{"uri":"at://` + alice + "/" + repos + `/3d","value":{"name":5}},{"uri":"x","value":{"name":"core"}},{"uri":"at://` +
+		alice + "/" + repos + `/3m","value":{"name":"core"}}]}`
 	for _, c := range []struct {
 		name     string
 		document string

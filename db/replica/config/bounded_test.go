@@ -20,7 +20,8 @@ func boundTo(client litestream.ReplicaClient) *boundedClient {
 	return newBounded(client, "", func(string) (litestream.ReplicaClient, error) { return client, nil })
 }
 
-// hanging is a client whose requests hang. With deaf they don't hear that they are given up, as those of SFTP; free lets them go.
+// hanging is a client whose requests hang. With deaf they don't hear that they are given up, as those of SFTP; free
+// lets them go.
 type hanging struct {
 	litestream.ReplicaClient
 	deaf bool
@@ -97,8 +98,8 @@ var requests = []struct {
 	{"delete all", uploadStall, func(ctx context.Context, c litestream.ReplicaClient) error { return c.DeleteAll(ctx) }},
 }
 
-// TestHungRequests: each kind of request that hangs is given up in its time, also by a client that hears nothing of that; the
-// request after it has a connection of its own; and to end takes no longer than a second.
+// TestHungRequests: each kind of request that hangs is given up in its time, also by a client that hears nothing of
+// that; the request after it has a connection of its own; and to end takes no longer than a second.
 func TestHungRequests(t *testing.T) {
 	t.Parallel()
 	for _, deaf := range []bool{false, true} {
@@ -142,7 +143,8 @@ func TestHungRequests(t *testing.T) {
 	}
 }
 
-// TestHungRequestsAreBounded: a store that lets every request hang has a bounded number of them, and is asked again when they return.
+// TestHungRequestsAreBounded: a store that lets every request hang has a bounded number of them, and is asked again
+// when they return.
 func TestHungRequestsAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -193,7 +195,8 @@ func (s *slow) OpenLTXFile(context.Context, int, ltx.TXID, ltx.TXID, int64, int6
 	})), nil
 }
 
-// TestSlowRequests: a request that moves is never given up, and one that hangs beside it is: each has a progress of its own.
+// TestSlowRequests: a request that moves is never given up, and one that hangs beside it is: each has a progress of its
+// own.
 func TestSlowRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -71,16 +71,19 @@ dbs:
         force-path-style: false
         skip-verify: true
         storage-class: STANDARD_IA
-`, []string{"DIR=/d", "BUCKET=b", "REPLICA=r", "LITESTREAM_ACCESS_KEY_ID=key", "LITESTREAM_SECRET_ACCESS_KEY=secret"}, Config{
-			DB: "/d/weft.db", Type: "s3", Bucket: "b", Path: "weft/r", Region: "auto", PartSize: 64_000_000, Concurrency: 3,
-			ForcePathStyle: &no, SkipVerify: true, StorageClass: "STANDARD_IA", AccessKeyID: "key", SecretAccessKey: "secret",
-		}},
-		{"s3 by URL", "dbs: [{path: /weft.db, replica: {url: 's3://b/weft/r?endpoint=http://127.0.0.1:9000&region=auto', access-key-id: k}}]",
+`, []string{"DIR=/d", "BUCKET=b", "REPLICA=r", "LITESTREAM_ACCESS_KEY_ID=key", "LITESTREAM_SECRET_ACCESS_KEY=secret"},
+			Config{
+				DB: "/d/weft.db", Type: "s3", Bucket: "b", Path: "weft/r", Region: "auto", PartSize: 64_000_000, Concurrency: 3,
+				ForcePathStyle: &no, SkipVerify: true, StorageClass: "STANDARD_IA", AccessKeyID: "key", SecretAccessKey: "secret",
+			}},
+		{"s3 by URL",
+			"dbs: [{path: /weft.db, replica: {url: 's3://b/weft/r?endpoint=http://127.0.0.1:9000&region=auto', access-key-id: k}}]",
 			[]string{"AWS_ACCESS_KEY_ID=other"}, Config{
 				DB: "/weft.db", Type: "s3", Bucket: "b", Path: "weft/r", Endpoint: "http://127.0.0.1:9000", Region: "auto",
 				ForcePathStyle: &yes, AccessKeyID: "k",
 			}},
-		{"sftp", "dbs: [{path: /weft.db, replica: {type: sftp, host: 'h:22', user: u, password: p, path: /copy, key-path: /key, host-key: ssh-ed25519 x, concurrent-writes: false}}]",
+		{"sftp",
+			"dbs: [{path: /weft.db, replica: {type: sftp, host: 'h:22', user: u, password: p, path: /copy, key-path: /key, host-key: ssh-ed25519 x, concurrent-writes: false}}]",
 			nil, Config{DB: "/weft.db", Type: "sftp", Host: "h:22", User: "u", Password: "p", Path: "/copy", KeyPath: "/key",
 				HostKey: "ssh-ed25519 x", ConcurrentWrites: &no}},
 		{"sftp by URL", "dbs: [{path: /weft.db, replica: {url: 'sftp://u:p@h:2222/copy/r'}}]",
@@ -119,7 +122,8 @@ func TestParseErrors(t *testing.T) {
 		{"no replica", "dbs:\n  - path: /a\n", "litestream.yml:2: dbs[0].replica is missing", nil},
 		{"both spellings", "dbs:\n  - path: /a\n    replica: {path: /x}\n    replicas: [{path: /x}]\n",
 			"litestream.yml:2: dbs[0] has replica and replicas", nil},
-		{"an unknown field", db + "heartbeat-url: x\n", "litestream.yml:5: heartbeat-url is not a field that weft knows here; it knows access-key-id, addr, auto-recover, bucket,", nil},
+		{"an unknown field", db + "heartbeat-url: x\n",
+			"litestream.yml:5: heartbeat-url is not a field that weft knows here; it knows access-key-id, addr, auto-recover, bucket,", nil},
 		{"an unknown field of a replica", db + "      bucket: b\n",
 			"litestream.yml:5: dbs[0].replica.bucket is not a field that weft knows here; it knows auto-recover, name, path, sync-interval, type, url", nil},
 		{"a field twice", db + "      path: /copy\n", "litestream.yml:5: dbs[0].replica.path appears twice", nil},
@@ -139,7 +143,8 @@ func TestParseErrors(t *testing.T) {
 			"litestream.yml:2: dbs[0].replica.skip-verify is \"yes\", but must be true or false", nil},
 		{"an empty variable", "dbs:\n  - path: /a\n    replica: {type: s3, bucket: '${BUCKET}', path: p}\n",
 			"litestream.yml:3: dbs[0].replica.bucket is missing or empty; these environment variables are not set: BUCKET", nil},
-		{"a path with a variable that isn't set", "dbs:\n  - path: /a\n    replica:\n      type: s3\n      bucket: b\n      path: weft/${REPLICA}\n",
+		{"a path with a variable that isn't set",
+			"dbs:\n  - path: /a\n    replica:\n      type: s3\n      bucket: b\n      path: weft/${REPLICA}\n",
 			"litestream.yml:6: dbs[0].replica.path needs the environment variable REPLICA, which is not set: without it, the location would be \"weft/\"", nil},
 		{"a directory with one", "dbs: [{path: /a, replica: {path: '/copy/${REPLICA}'}}]",
 			"dbs[0].replica.path needs the environment variable REPLICA", nil},
@@ -147,7 +152,8 @@ func TestParseErrors(t *testing.T) {
 			"dbs[0].path needs the environment variable DATA", nil},
 		{"a URL with one", "dbs:\n  - path: /a\n    replica: {url: 's3://b/weft/${REPLICA}'}\n",
 			"litestream.yml:3: dbs[0].replica.url needs the environment variable REPLICA", nil},
-		{"a path with a variable that is empty", "dbs:\n  - path: /a\n    replica:\n      type: s3\n      bucket: b\n      path: weft/${REPLICA}\n",
+		{"a path with a variable that is empty",
+			"dbs:\n  - path: /a\n    replica:\n      type: s3\n      bucket: b\n      path: weft/${REPLICA}\n",
 			"litestream.yml:6: dbs[0].replica.path is \"weft/\": a path must not end with a slash, contain two in a row, or on s3 begin with one; use \"weft\"", []string{"REPLICA="}},
 		{"a path with two slashes", "dbs: [{path: /a, replica: {type: sftp, host: h, user: u, path: /a//b}}]", "use \"/a/b\"",
 			nil},
@@ -180,8 +186,8 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
-// TestOthersConfigs reads files as they are written for stock Litestream: what they say is meant here too, or refused by line and
-// field.
+// TestOthersConfigs reads files as they are written for stock Litestream: what they say is meant here too, or refused
+// by line and field.
 func TestOthersConfigs(t *testing.T) {
 	t.Parallel()
 	yes := true

@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// TestStaleStagedFiles: a process that was killed between staging a file and moving it into place leaves no file for good, and
-// a file that another process stages now is not removed.
+// TestStaleStagedFiles: a process that was killed between staging a file and moving it into place leaves no file for
+// good, and a file that another process stages now is not removed.
 func TestStaleStagedFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -89,8 +89,9 @@ func (c *conditionless) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// TestNoConditionalWrites: services say in several ways that they know no conditional writes, and an object is created there
-// without one. An error that does not concern the condition stays an error, and the next request has a condition again.
+// TestNoConditionalWrites: services say in several ways that they know no conditional writes, and an object is created
+// there without one. An error that does not concern the condition stays an error, and the next request has a condition
+// again.
 func TestNoConditionalWrites(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -145,7 +146,8 @@ func (o hangingObjects) List(ctx context.Context, _ string) ([]string, error) {
 	return nil, o.h.hang(ctx)
 }
 
-// TestHungObjects: requests that hang are canceled in their time, a bounded number of them, and none is left when they return.
+// TestHungObjects: requests that hang are canceled in their time, a bounded number of them, and none is left when they
+// return.
 func TestHungObjects(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -91,8 +91,8 @@ func fewest(files []File, t Target) map[ltx.TXID]int {
 	return least
 }
 
-// TestChainFewest: over random files, each transaction that can be reached is reached with the fewest files, no other is, and
-// the spans are what can be reached.
+// TestChainFewest: over random files, each transaction that can be reached is reached with the fewest files, no other
+// is, and the spans are what can be reached.
 func TestChainFewest(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(3, 4))

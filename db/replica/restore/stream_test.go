@@ -55,8 +55,8 @@ func silent(n int) func(context.Context, []byte) (io.ReadCloser, error) {
 	}
 }
 
-// TestStream: a connection that breaks, ends early, is refused or falls silent is taken up where it was; what stays away is an
-// error, and what isn't there is one at once.
+// TestStream: a connection that breaks, ends early, is refused or falls silent is taken up where it was; what stays
+// away is an error, and what isn't there is one at once.
 func TestStream(t *testing.T) {
 	t.Parallel()
 	reset := errors.New("connection reset")

@@ -11,8 +11,8 @@ import (
 	"weft.dev/weft/db/replica/config"
 )
 
-// TestVerifierWithoutScratch: a scratch directory that can't be made, as on a full disk, is a verification without a result. It ends
-// neither the verifier nor the process, and the next one tries again.
+// TestVerifierWithoutScratch: a scratch directory that can't be made, as on a full disk, is a verification without a
+// result. It ends neither the verifier nor the process, and the next one tries again.
 func TestVerifierWithoutScratch(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
