@@ -15,7 +15,7 @@
 //	429 RateLimitExceeded     of this address, if a limit is set
 //	429 TooManySubscribers    of a stream
 //	429 TooManyFilters        of a stream: its filters take too much memory
-//	500 InternalServerError   a fault of weft, in its log
+//	500 InternalServerError   a fault of weft, in its log output
 //	501 MethodNotImplemented  no such XRPC method
 //	503 Timeout               the answer took too long, in a queue or in the store
 //	503 Busy                  too many requests wait, or too many answers are not read

@@ -67,7 +67,7 @@ func (s *server) failureOf(ctx context.Context, r *http.Request, err error) *fai
 	return errInternal
 }
 
-// clip limits the part of a request in the log: most queries have 200 bytes, but one may have a megabyte.
+// clip limits the part of a request in the log output: most queries have 200 bytes, but one may have a megabyte.
 func clip(s string) string {
 	const most = 1024
 	if len(s) <= most {

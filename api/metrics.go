@@ -46,7 +46,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}, []string{"route"})
 	m.panics = f.NewCounter(prometheus.CounterOpts{
 		Name: "weft_http_panics_total",
-		Help: "Handlers that panicked: each is a bug, with its stack in the log.",
+		Help: "Handlers that panicked: each is a bug, with its stack in the log output.",
 	})
 	m.subscribers = f.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "weft_stream_subscribers",

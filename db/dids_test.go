@@ -43,7 +43,7 @@ func listIn(b *testing.B, cfg db.Config, links, accounts int) (*db.Store, db.Lis
 
 // BenchmarkDIDs asks for a page of 100 accounts of a list of a million, and with -thorough of ten million: the first
 // page, and those behind half of the accounts and behind all but 100. It also reports how long the first request takes,
-// which marks the list, while nothing is flushed or compacted.
+// which marks the list, while nothing is sealed or compacted.
 func BenchmarkDIDs(b *testing.B) {
 	lengths := []int{16_500, 1_000_000}
 	if *thorough {

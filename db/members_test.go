@@ -9,7 +9,7 @@ import (
 	"weft.dev/weft/db/apply"
 )
 
-// TestMembersOfSegments: the count of accounts of a list is exact however many flushes and compactions lie between two
+// TestMembersOfSegments: the count of accounts of a list is exact however many seals and compactions lie between two
 // requests, of which the second grows what the first has cached or makes it anew.
 func TestMembersOfSegments(t *testing.T) {
 	t.Parallel()

@@ -9,7 +9,7 @@ import (
 	"weft.dev/weft/db/keep"
 )
 
-// beginRetention moves the horizons to the log's clock by the rules of this start, and says in the log what is kept.
+// beginRetention moves the horizons to the log's clock by the rules of this start, and logs what is kept.
 func (s *Store) beginRetention(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

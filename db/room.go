@@ -225,7 +225,7 @@ func (s *Store) compactionRoom(bytes int64) error {
 }
 
 // hasCompactionRoom reports whether there is room to compact files into so many bytes. Where there is none, it says so
-// in the log, and compaction is tried again when there is. The caller holds mu.
+// in the log output, and compaction is tried again when there is. The caller holds mu.
 func (s *Store) hasCompactionRoom(bytes int64) bool {
 	const what = "compaction, for lack of disk space"
 	r := &s.room

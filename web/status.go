@@ -186,7 +186,7 @@ func (p *statusPage) indexFacts() []fact {
 			"Log rows whose links are only in memory and in the log. A restart reads them again: nothing is lost.", false},
 		{"Sorted runs", humanize.Number(int64(i.Runs)),
 			"Sorted runs that a query reads, in memory and in segments. Compaction keeps this number small.", false},
-		{"Background work", working(i.Sealing, i.Compacting), "A flush writes links from memory to a segment. A compaction " +
+		{"Background work", working(i.Sealing, i.Compacting), "A seal writes links from memory to a segment. A compaction " +
 			"makes one segment of several. Queries do not wait for either.", false},
 		{"Account changes", humanize.Number(int64(i.Jobs)),
 			"Status changes of large accounts in progress. Meanwhile, a count may differ from its list.", false},
@@ -198,7 +198,7 @@ func (p *statusPage) indexFacts() []fact {
 	}
 	if p.Space.Written != nil {
 		facts = append(facts, fact{"Write amplification", fmt.Sprintf("%.1f×", *p.Space.Written),
-			"Bytes written to disk since the start for each byte flushed to segments: WAL, checkpoints, flushes and " +
+			"Bytes written to disk since the start for each byte sealed into segments: WAL, checkpoints, seals and " +
 				"compactions, without replication. Lower is better.", false})
 	}
 	if p.Degraded != "" {
@@ -262,7 +262,7 @@ func (p *statusPage) diskFacts(now time.Time) []fact {
 			humanize.Bytes(*sp.Growth) + " per day.", false})
 	}
 	return append(facts, fact{"Memory", humanize.Bytes(sp.Memory),
-		"Memory used by links that are not in segments yet. weft flushes them to disk at 24 MiB.", false})
+		"Memory used by links that are not in segments yet. weft seals them into a segment at 24 MiB.", false})
 }
 
 func replicationFacts(r *wire.Replication) []fact {
@@ -346,9 +346,9 @@ func logRows(oldest, newest uint64) int64 {
 func working(sealing, compacting bool) string {
 	switch {
 	case sealing && compacting:
-		return "flush, compaction"
+		return "seal, compaction"
 	case sealing:
-		return "flush"
+		return "seal"
 	case compacting:
 		return "compaction"
 	}

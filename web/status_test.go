@@ -45,7 +45,7 @@ func TestStatusPage(t *testing.T) {
 		{"well", "", []string{"Up to date", "Connected to", "jetstream.example", "250 ms",
 			`<span class="number">200 ms</span>`, "Lag over the last 15 s: 200 ms now, 2.5 s at most", "240,000", "41.7 bytes",
 			"1.8×", "60.0 GB", "in 60 days", "On 29 September 2026", "Below 134.0 MB indexing pauses", "in the last 2 h",
-			"flush, compaction",
+			"seal, compaction",
 			"200,000", "Events per second over the last 15 s: 200 now, 400 at most", "No open gaps",
 			"does not replicate the index", "weft 1.2.3", `width="100.00"`, `width="33.33"`},
 			[]string{"class=\"look\"", "Recent warnings", "Replaying"}},

@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	// barEvery is the interval of the progress bar on a terminal, and lineEvery that of progress lines in the log.
+	// barEvery is the interval of the progress bar on a terminal, and lineEvery that of progress lines in the log output.
 	barEvery  = 500 * time.Millisecond
 	lineEvery = 30 * time.Second
 	barWidth  = 30
 )
 
-// replayProgress shows the progress of a replay of the archive: a bar on a terminal, else lines in the log.
+// replayProgress shows the progress of a replay of the archive: a bar on a terminal, else lines in the log output.
 type replayProgress struct {
 	w        io.Writer
 	terminal bool // w is one

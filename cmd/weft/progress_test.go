@@ -37,7 +37,7 @@ func TestProgressBar(t *testing.T) {
 	}
 }
 
-// TestReplayProgress: a replay that waits for its archive names the archive, on a terminal and in the log. Then both
+// TestReplayProgress: a replay that waits for its archive names the archive, on a terminal and in the log output. Then both
 // show the progress, and stop after the replay.
 func TestReplayProgress(t *testing.T) {
 	t.Parallel()
@@ -100,7 +100,7 @@ func TestReplayProgress(t *testing.T) {
 }
 
 // TestWaitsAreNamed: a start that waits for another server names it to queries, and a start that waits for a replica
-// also in the log.
+// also in the log output.
 func TestWaitsAreNamed(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

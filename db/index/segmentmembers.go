@@ -9,7 +9,7 @@ import (
 	"weft.dev/weft/db/segment"
 )
 
-// segmentMembers is the accounts of a list in the segments up to one. A flush adds a segment behind them. A compaction
+// segmentMembers is the accounts of a list in the segments up to one. A seal adds a segment behind them. A compaction
 // changes files and not what they add up to: of links that are in, it drops only additions together with their
 // removals. So the members stay right as long as the snapshot has a segment with the same end, and the same horizon of
 // the list.

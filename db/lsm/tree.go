@@ -6,7 +6,7 @@ import "slices"
 type Tree struct {
 	Keyspace *Keyspace
 	Runs     []Run
-	// NoCompact is the number of oldest runs that Push does not compact: segments, and runs that are being flushed.
+	// NoCompact is the number of oldest runs that Push does not compact: segments, and runs that are being sealed.
 	NoCompact int
 }
 

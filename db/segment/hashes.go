@@ -9,7 +9,7 @@ import (
 const (
 	bucketBits = 8
 	buckets    = 1 << bucketBits
-	// spillAt is the number of hashes kept in memory, 8 bytes each: 2 MiB, because a flush and a compaction may run at
+	// spillAt is the number of hashes kept in memory, 8 bytes each: 2 MiB, because a seal and a compaction may run at
 	// once. Beyond it, a bucket that fills a chunk is written to a file.
 	spillAt = 1 << 18
 	// chunk is the number of hashes of one bucket in a write, 8 KiB; all buckets together keep up to 2 MiB.

@@ -10,7 +10,7 @@ import (
 )
 
 // rowQueue compresses blocks on several cores, and writes the rows of a run in the order in which they are added. So
-// the bytes of a file don't depend on the number of cores. One goroutine does the rest of a flush or a compaction:
+// the bytes of a file don't depend on the number of cores. One goroutine does the rest of a seal or a compaction:
 // profiles have a third to a half of its time in compression.
 type rowQueue struct {
 	file    *fileWriter
