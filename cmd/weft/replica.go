@@ -140,8 +140,8 @@ func printListing(w io.Writer, where string, l *restore.Listing) {
 	if len(l.Spans) == 0 {
 		fmt.Fprintf(w, "  nothing: the replica has no snapshot\n")
 	}
-	for _, g := range l.Gaps {
-		fmt.Fprintf(w, "  level %d lacks the transactions %s to %s, between others that it has\n", g.Level, g.From, g.To)
+	for _, b := range l.Breaks {
+		fmt.Fprintf(w, "  level %d lacks the transactions %s to %s, between others that it has\n", b.Level, b.From, b.To)
 	}
 	if l.Manifest == nil {
 		return

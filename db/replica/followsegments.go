@@ -79,7 +79,7 @@ func (f *Follower) fetchAll(ctx context.Context, want []db.ManifestFile) error {
 	}
 	began := f.cfg.Now()
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(restore.Fetchers)
+	g.SetLimit(restore.FetchesAtOnce)
 	for _, s := range want {
 		g.Go(func() error {
 			_, err := restore.FetchSegment(ctx, f.clients, s, f.segmentPath(s))

@@ -56,7 +56,7 @@ func TestPlanAndList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(l.Spans) != 1 || l.Spans[0].Points < 40 || len(l.Gaps) != 0 || len(l.Snapshots) != 2 ||
+	if len(l.Spans) != 1 || l.Spans[0].Points < 40 || len(l.Breaks) != 0 || len(l.Snapshots) != 2 ||
 		l.Manifest.LastSeq != w.states[39].log || len(l.Segments) == 0 {
 		t.Errorf("%+v", l)
 	}

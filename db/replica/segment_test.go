@@ -57,7 +57,7 @@ func TestSegmentRoundTrip(t *testing.T) {
 				t.Errorf("sent again: %d bytes, %v", n, err)
 			}
 			dst := filepath.Join(t.TempDir(), "back.weft")
-			n, err := restore.Download(t.Context(), client, dst)
+			n, err := restore.FetchDatabase(t.Context(), client, dst)
 			if err != nil || n != int64(tc.pageSize*tc.pages) {
 				t.Fatalf("%d bytes, %v", n, err)
 			}
@@ -96,8 +96,8 @@ func TestUploadRefusesOtherFiles(t *testing.T) {
 	}
 }
 
-// TestDownloadDamaged flips each of some bytes in the replica: no file comes of it.
-func TestDownloadDamaged(t *testing.T) {
+// TestFetchDamaged flips each of some bytes in the replica: no file comes of it.
+func TestFetchDamaged(t *testing.T) {
 	t.Parallel()
 	src := sqliteLike(t, 512, 8, 1)
 	c := fileConfig(t)
@@ -106,7 +106,7 @@ func TestDownloadDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	dst := filepath.Join(t.TempDir(), "back.weft")
-	if _, err := restore.Download(t.Context(), client, dst); !errors.Is(err, restore.ErrAbsent) {
+	if _, err := restore.FetchDatabase(t.Context(), client, dst); !errors.Is(err, restore.ErrAbsent) {
 		t.Errorf("of nothing: %v", err)
 	}
 	if _, err := Upload(t.Context(), client, src, nil); err != nil {
@@ -126,7 +126,7 @@ func TestDownloadDamaged(t *testing.T) {
 		if err := os.WriteFile(objects[0], damaged, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := restore.Download(t.Context(), client, dst); err == nil {
+		if _, err := restore.FetchDatabase(t.Context(), client, dst); err == nil {
 			t.Errorf("byte %d of %d: a file came back", at, len(whole))
 		}
 	}
@@ -134,7 +134,7 @@ func TestDownloadDamaged(t *testing.T) {
 		if err := os.WriteFile(objects[0], whole[:n], 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := restore.Download(t.Context(), client, dst); err == nil {
+		if _, err := restore.FetchDatabase(t.Context(), client, dst); err == nil {
 			t.Errorf("of %d bytes of %d a file came back", n, len(whole))
 		}
 	}

@@ -5,36 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 
 	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
 )
-
-// FileError names a file of the replica that cannot be used.
-type FileError struct {
-	Object string // as the replica names it
-	File   File
-	Err    error
-}
-
-func (e *FileError) Error() string { return fmt.Sprintf("%s: %v", e.Object, e.Err) }
-func (e *FileError) Unwrap() error { return e.Err }
-
-// Damaged reports whether the file itself is damaged, and not the connection to it. gone reports whether the file is
-// absent.
-func (e *FileError) Damaged() bool {
-	return errors.Is(e.Err, ErrDamaged) || errors.Is(e.Err, ErrAbsent)
-}
-func (e *FileError) gone() bool { return errors.Is(e.Err, fs.ErrNotExist) }
-
-// object names a file for people: stores spell the level differently.
-func object(sub string, f File) string {
-	if sub != "" {
-		return fmt.Sprintf("%s, %s", sub, f)
-	}
-	return f.String()
-}
 
 // ReadFile reads a file of the replica and checks that its content matches its name.
 func ReadFile(

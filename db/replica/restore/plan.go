@@ -1,294 +1,111 @@
 package restore
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"slices"
-	"strconv"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
 	"golang.org/x/sync/errgroup"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica/config"
 )
 
-// SnapshotLevel is the level of snapshots: files that need no earlier database.
-const SnapshotLevel = litestream.SnapshotLevel
-
-// File is an LTX file of a replica. Applied to the database as of any transaction from Min − 1 to Max, it produces
-// the database as of Max. A file with Min 1 needs no earlier database.
-type File struct {
-	Level int       `json:"level"` // 0: as uploaded, 1 to 8: compacted from the level below, 9: snapshots
-	Min   ltx.TXID  `json:"min_txid"`
-	Max   ltx.TXID  `json:"max_txid"`
-	Bytes int64     `json:"bytes"`
-	Time  time.Time `json:"time"` // of transaction Max, to the millisecond
+// StoredSegment is a segment of a manifest with its state in the replica.
+type StoredSegment struct {
+	db.ManifestFile
+	Stored int64 `json:"stored_bytes"` // in the replica; 0: it is missing
+	There  bool  `json:"-"`            // it is in the data directory, with the right length
 }
 
-func (f File) String() string {
-	return fmt.Sprintf("level %d, %s", f.Level, ltx.FormatFilename(f.Min, f.Max))
+// Plan describes a restore before it runs.
+type Plan struct {
+	Files         []File // in the order in which they are applied
+	TXID          ltx.TXID
+	Time          time.Time // of that transaction
+	Manifest      *db.Manifest
+	DatabaseBytes int64
+	Segments      []StoredSegment
+	ReadBytes     int64 // from the replica
+	DiskBytes     int64 // needed in the data directory beside the present files
+	FreeBytes     int64 // in the data directory; −1: it does not exist yet
 }
 
-// Same reports whether two files have the same name.
-func (f File) Same(as File) bool { return f.Level == as.Level && f.Min == as.Min && f.Max == as.Max }
+// MemoryBytes is the approximate memory of a restore beside the process itself, whatever the index's size: buffers for
+// the main database, or for the segments that are fetched at once, and SQLite's cache for the check (measured,
+// docs/restore.md).
+const MemoryBytes = 32 << 20
 
-func SumBytes(files []File) (n int64) {
-	for _, f := range files {
-		n += f.Bytes
+// MakePlan plans a restore to a target, from the listing of the replica and some pages of its database.
+func MakePlan(ctx context.Context, src config.Source, dir string, t Target) (*Plan, error) {
+	clients := config.PoolOf(src)
+	client, err := clients.Client("")
+	if err != nil {
+		return nil, fmt.Errorf("replica: plan: %w", err)
 	}
-	return n
-}
-
-func (f File) Info() *ltx.FileInfo {
-	return &ltx.FileInfo{Level: f.Level, MinTXID: f.Min, MaxTXID: f.Max, Size: f.Bytes, CreatedAt: f.Time}
-}
-
-// ListFiles lists all LTX files of a database in a replica. The times are those of the store, which may differ from the
-// times of the transactions: see listExact.
-func ListFiles(ctx context.Context, client litestream.ReplicaClient) ([]File, error) {
-	var levels [SnapshotLevel + 1][]File
-	g, ctx := errgroup.WithContext(ctx)
-	for level := range levels {
-		g.Go(func() (err error) {
-			levels[level], err = ListLevel(ctx, client, level)
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return nil, fmt.Errorf("replica: list files: %w", err)
-	}
-	return slices.Concat(levels[:]...), nil
-}
-
-// ListLevel lists the files of a level, with the times of the listing.
-func ListLevel(ctx context.Context, client litestream.ReplicaClient, level int) ([]File, error) {
-	it, err := client.LTXFiles(ctx, level, 0, false)
+	defer clients.Release(client)
+	files, err := listExact(ctx, client)
 	if err != nil {
 		return nil, err
 	}
-	var files []File
-	for it.Next() {
-		f := it.Item()
-		files = append(files, File{Level: level, Min: f.MinTXID, Max: f.MaxTXID, Bytes: f.Size,
-			Time: f.CreatedAt.UTC()})
+	p := &Plan{FreeBytes: -1}
+	p.Files, err = Chain(files, t)
+	if err != nil {
+		return nil, fmt.Errorf("replica: plan: %w", err)
 	}
-	err = it.Err()
-	if e := it.Close(); err == nil { // which returns the same error again
-		err = e
+	last := p.Files[len(p.Files)-1]
+	p.TXID = last.Max
+	p.Time = last.Time
+	p.Manifest, p.DatabaseBytes, err = ReadRemoteManifest(ctx, client, p.Files)
+	if err != nil {
+		return nil, fmt.Errorf("replica: plan: %w", err)
 	}
-	return files, err
-}
-
-// listExact is ListFiles with the times of the transactions, from the files themselves. A listing has the times of the
-// uploads or, in a copied replica, of the copy.
-func listExact(ctx context.Context, client litestream.ReplicaClient) ([]File, error) {
-	files, err := ListFiles(ctx, client)
+	p.Segments, err = storedSegments(ctx, clients, p.Manifest)
 	if err != nil {
 		return nil, err
 	}
-	return files, exactTimes(ctx, client, files)
+	p.ReadBytes = SumBytes(p.Files)
+	p.DiskBytes = p.DatabaseBytes
+	for i := range p.Segments {
+		s := &p.Segments[i]
+		info, err := os.Stat(filepath.Join(dir, "segments", s.File))
+		s.There = err == nil && info.Size() == s.Bytes
+		if !s.There {
+			p.ReadBytes += s.Stored
+			p.DiskBytes += s.Bytes
+		}
+	}
+	if free, err := freeBytes(dir); err == nil {
+		p.FreeBytes = free
+	}
+	return p, nil
 }
 
-// headersAtOnce is the number of file headers that are read at once, on one connection: each takes a round trip.
-const headersAtOnce = 16
+// lookups is the number of segments that are looked up at once, with a connection each. An SSH server accepts ten
+// connections that have not logged in yet (MaxStartups).
+const lookups = 8
 
-// exactTimes reads the times from the files themselves. A damaged or absent file keeps the time of the listing.
-func exactTimes(ctx context.Context, client litestream.ReplicaClient, files []File) error {
+// storedSegments looks up the segments of a manifest in the replica.
+func storedSegments(ctx context.Context, clients *config.Pool, m *db.Manifest) ([]StoredSegment, error) {
+	stored := make([]StoredSegment, len(m.Segments))
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(headersAtOnce)
-	for i := range files {
-		f := &files[i]
+	g.SetLimit(lookups)
+	for i, s := range m.Segments {
+		stored[i].ManifestFile = s
 		g.Go(func() error {
-			h, err := readHeader(ctx, client, *f)
-			var file *FileError
-			switch {
-			case errors.As(err, &file) && (file.Damaged() || file.gone()):
-				return nil // a restore that needs the file fails with its own error
-			case err != nil:
+			err := clients.Use(config.SegmentSub(s.File), func(client litestream.ReplicaClient) (err error) {
+				stored[i].Stored, _, err = Uploaded(ctx, client)
 				return err
+			})
+			if err != nil {
+				return fmt.Errorf("replica: look for segment %s: %w", s.File, err)
 			}
-			f.Time = time.UnixMilli(h.Timestamp).UTC()
 			return nil
 		})
 	}
-	return g.Wait()
-}
-
-// ParseTXID parses a transaction in Litestream's form: hexadecimal, with or without leading zeros.
-func ParseTXID(text string) (ltx.TXID, error) {
-	n, err := strconv.ParseUint(text, 16, 64)
-	if err != nil || n == 0 {
-		return 0, fmt.Errorf("a transaction is up to 16 hexadecimal digits, such as 00000000000004d2, not %q", text)
-	}
-	return ltx.TXID(n), nil
-}
-
-// Target is the moment to restore; the zero Target is the newest one.
-type Target struct {
-	TXID ltx.TXID  // 0: any
-	Time time.Time // the newest transaction before it; zero: any
-}
-
-// allows reports whether a file ends no later than the target.
-func (t Target) allows(f File) bool {
-	return (t.TXID == 0 || f.Max <= t.TXID) && (t.Time.IsZero() || f.Time.Before(t.Time))
-}
-
-// Span is a range of transactions with Points restore points, the first and the last among them.
-type Span struct {
-	From     ltx.TXID  `json:"from_txid"`
-	To       ltx.TXID  `json:"to_txid"`
-	FromTime time.Time `json:"from"`
-	ToTime   time.Time `json:"to"`
-	Points   int       `json:"points"`
-}
-
-func (s Span) String() string {
-	if s.From == s.To {
-		return fmt.Sprintf("transaction %s (%s)", s.To, Stamp(s.ToTime))
-	}
-	return fmt.Sprintf("transactions %s to %s (%s to %s)", s.From, s.To, Stamp(s.FromTime), Stamp(s.ToTime))
-}
-
-func Stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
-
-// Spans returns the ranges of restore points, oldest first.
-func Spans(files []File) []Span {
-	var found []Span
-	bases := slices.DeleteFunc(slices.Clone(files), func(f File) bool { return f.Min > 1 })
-	slices.SortFunc(bases, func(a, b File) int { return cmp.Compare(a.Max, b.Max) })
-	byMax := slices.SortedFunc(slices.Values(files), func(a, b File) int { return cmp.Compare(a.Max, b.Max) })
-	for _, base := range bases {
-		if n := len(found); n > 0 && base.Max <= found[n-1].To {
-			continue
-		}
-		s := Span{From: base.Max, To: base.Max, FromTime: base.Time, ToTime: base.Time, Points: 1}
-		for _, f := range byMax { // a file that ends later needs the files that end before it
-			if f.Max > s.To && f.Min <= s.To+1 {
-				s.To = f.Max
-				s.ToTime = f.Time
-				s.Points++
-			}
-		}
-		if n := len(found); n > 0 && base.Max == found[n-1].To+1 {
-			s.From = found[n-1].From
-			s.FromTime = found[n-1].FromTime
-			s.Points += found[n-1].Points
-			found = found[:n-1]
-		}
-		found = append(found, s)
-	}
-	return found
-}
-
-// GapError means that the chain to a target has a gap.
-type GapError struct {
-	// From and To are the transactions that no file has, both inclusive. From is 1 where a snapshot is missing.
-	From, To ltx.TXID
-	// After is the time of the transaction before the gap, zero if there is none; Before is the time of the end of the
-	// file after it.
-	After, Before time.Time
-	Spans         []Span // the restore points
-}
-
-func (e *GapError) Error() string {
-	between := fmt.Sprintf("before %s", Stamp(e.Before))
-	if !e.After.IsZero() {
-		between = fmt.Sprintf("between %s and %s", Stamp(e.After), Stamp(e.Before))
-	}
-	return fmt.Sprintf("the replica lacks transactions %s to %s, %s: %s", e.From, e.To, between, DescribeSpans(e.Spans))
-}
-
-// PointError means that a target is no restore point of the replica.
-type PointError struct {
-	Reason string
-	Spans  []Span // the restore points
-}
-
-func (e *PointError) Error() string { return e.Reason + ": " + DescribeSpans(e.Spans) }
-
-// ErrEmpty means that a replica has no files.
-var ErrEmpty = errors.New("the replica is empty")
-
-// DescribeSpans describes the restore points and the command to restore one.
-func DescribeSpans(s []Span) string {
-	if len(s) == 0 {
-		return "nothing can be restored without a snapshot"
-	}
-	text := "restorable: "
-	for i, span := range s {
-		if i > 0 {
-			text += "; "
-		}
-		text += span.String()
-	}
-	return fmt.Sprintf("%s; --txid %s restores the newest", text, s[len(s)-1].To)
-}
-
-// Chain picks the fewest files that lead to a target, in the order in which they are applied. The file that ends last
-// is always the best choice: every file that can follow another file can also follow it.
-func Chain(files []File, t Target) ([]File, error) {
-	if len(files) == 0 {
-		return nil, ErrEmpty
-	}
-	picked, reach := ChainFrom(files, t, 0)
-	var next *File // the first behind the gap
-	for i, f := range files {
-		if t.allows(f) && f.Max > reach && (next == nil || f.Min < next.Min) {
-			next = &files[i]
-		}
-	}
-	if next != nil {
-		gap := &GapError{From: reach + 1, To: next.Min - 1, Before: next.Time, Spans: Spans(files)}
-		if len(picked) > 0 {
-			gap.After = picked[len(picked)-1].Time
-		}
-		return nil, gap
-	}
-	switch {
-	case len(picked) == 0:
-		return nil, &PointError{fmt.Sprintf("the replica has nothing before %s", t), Spans(files)}
-	case t.TXID != 0 && reach != t.TXID:
-		return nil, &PointError{fmt.Sprintf("the replica cannot restore exactly transaction %s: it is newer than the "+
-			"replica, or compacted with its neighbours", t.TXID), Spans(files)}
-	}
-	return picked, nil
-}
-
-// ChainFrom picks the files that lead on from a transaction, and returns the last transaction.
-func ChainFrom(files []File, t Target, reach ltx.TXID) ([]File, ltx.TXID) {
-	var picked []File
-	for {
-		var best *File
-		for i, f := range files {
-			if t.allows(f) && f.Min <= reach+1 && f.Max > reach && (best == nil || better(f, *best)) {
-				best = &files[i]
-			}
-		}
-		if best == nil {
-			return picked, reach
-		}
-		picked = append(picked, *best)
-		reach = best.Max
-	}
-}
-
-func (t Target) String() string {
-	switch {
-	case t.TXID != 0:
-		return fmt.Sprintf("transaction %s", t.TXID)
-	case !t.Time.IsZero():
-		return Stamp(t.Time)
-	}
-	return "now"
-}
-
-// better reports whether a file ends later than another, or at the same transaction with fewer bytes.
-func better(f, than File) bool {
-	if f.Max != than.Max {
-		return f.Max > than.Max
-	}
-	return f.Bytes < than.Bytes
+	return stored, g.Wait()
 }

@@ -342,7 +342,7 @@ func InstanceOf(ctx context.Context, clients *config.Pool) (string, error) {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	path := filepath.Join(dir, "instance.db")
-	if _, err := Download(ctx, client, path); errors.Is(err, ErrAbsent) {
+	if _, err := FetchDatabase(ctx, client, path); errors.Is(err, ErrAbsent) {
 		return "", nil
 	} else if err != nil {
 		return "", err

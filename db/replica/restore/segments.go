@@ -13,16 +13,15 @@ import (
 	"time"
 
 	"github.com/benbjohnson/litestream"
-	"github.com/superfly/ltx"
 	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/replica/config"
 )
 
-// Fetchers is the number of segments that a restore or a follower fetches at once: one connection to an object store
-// gives about 50 to 100 MB/s.
-const Fetchers = 4
+// FetchesAtOnce is the number of segments that a restore or a follower fetches at once: one connection to an object
+// store gives about 50 to 100 MB/s.
+const FetchesAtOnce = 4
 
 // segments fetches the segments of the manifest that the data directory lacks or has damaged.
 func (r *restore) segments(ctx context.Context, m *db.Manifest) error {
@@ -65,7 +64,7 @@ func (r *restore) segments(ctx context.Context, m *db.Manifest) error {
 	}
 	r.report("segments", 0, need)
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(Fetchers)
+	g.SetLimit(FetchesAtOnce)
 	for _, s := range missing {
 		g.Go(func() error { return r.segment(ctx, s, m.Whole) })
 	}
@@ -143,102 +142,4 @@ func noSegments(ctx context.Context, clients *config.Pool, of []db.ManifestFile)
 		}
 	}
 	return true, nil
-}
-
-// FetchSegment writes a segment of the replica to a new file. The file is complete or absent. FetchSegment returns the
-// bytes read.
-func FetchSegment(ctx context.Context, clients *config.Pool, s db.ManifestFile, path string) (n int64, err error) {
-	tmp := path + ".tmp" // weft serve removes such files when it starts
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
-	if err != nil {
-		return 0, err
-	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()
-			_ = os.Remove(tmp)
-		}
-	}()
-	n, err = readSegment(ctx, clients, s, f)
-	if err != nil {
-		return 0, err
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return 0, err
-	}
-	return n, os.Rename(tmp, path)
-}
-
-// readSegment writes a segment of the replica to w and compares it with the manifest. It returns the bytes read.
-func readSegment(ctx context.Context, clients *config.Pool, s db.ManifestFile, w io.Writer) (int64, error) {
-	sub := config.SegmentSub(s.File)
-	sum := sha256.New()
-	var c *pageSequence
-	err := clients.Use(sub, func(client litestream.ReplicaClient) (err error) {
-		c, err = copySnapshot(ctx, client, sub, io.MultiWriter(sum, w))
-		return err
-	})
-	if err != nil {
-		return 0, err
-	}
-	if c.written != s.Bytes || hex.EncodeToString(sum.Sum(nil)) != s.Checksum {
-		return 0, &FileError{sub, c.file, fmt.Errorf("%w: its SHA-256 differs from the manifest", ErrDamaged)}
-	}
-	return c.file.Bytes, nil
-}
-
-// copySnapshot writes the database of one snapshot at the client's place to w. name is for errors. Without a snapshot
-// there, it returns a FileError with ErrAbsent.
-func copySnapshot(
-	ctx context.Context, client litestream.ReplicaClient, name string, w io.Writer,
-) (*pageSequence, error) {
-	bytes, ok, err := Uploaded(ctx, client)
-	if err != nil {
-		return nil, fmt.Errorf("look for %s: %w", name, err)
-	}
-	c := &pageSequence{w: w, file: File{Level: SnapshotLevel, Min: config.SnapshotTXID, Max: config.SnapshotTXID,
-		Bytes: bytes}}
-	if !ok {
-		return nil, &FileError{name, c.file, ErrAbsent}
-	}
-	err = ReadFile(ctx, client, name, c.file, func(h ltx.Header) error {
-		c.zero = make([]byte, h.PageSize)
-		c.size = int64(h.PageSize)
-		c.pages = int64(h.Commit)
-		return nil
-	}, c.page)
-	if err == nil && c.written != c.pages*c.size {
-		err = &FileError{name, c.file, fmt.Errorf("%w: it has %d bytes, of %d", ErrDamaged, c.written, c.pages*c.size)}
-	}
-	return c, err
-}
-
-// pageSequence writes pages one after the other, with zeros for the page that SQLite keeps for its locks, which no LTX
-// file has.
-type pageSequence struct {
-	file    File
-	w       io.Writer
-	zero    []byte
-	size    int64 // of a page
-	pages   int64
-	written int64 // bytes
-}
-
-func (s *pageSequence) page(number uint32, data []byte) error {
-	next := func() uint32 { return uint32(s.written/s.size) + 1 }
-	if next() == ltx.LockPgno(uint32(s.size)) && number > next() {
-		if err := s.put(s.zero); err != nil {
-			return err
-		}
-	}
-	if number != next() {
-		return fmt.Errorf("%w: found page %d, expected %d", ErrDamaged, number, next())
-	}
-	return s.put(data)
-}
-
-func (s *pageSequence) put(data []byte) error {
-	s.written += s.size
-	_, err := s.w.Write(data)
-	return err
 }
