@@ -130,24 +130,8 @@ func appendAccount(dst []byte, e *stream.Event) []byte {
 	dst = append(dst, `","active":`...)
 	dst = strconv.AppendBool(dst, e.Status == db.StatusActive)
 	dst = append(dst, `,"status":"`...)
-	dst = append(dst, statusText(e.Status)...)
+	dst = append(dst, e.Status.String()...)
 	return append(dst, `"}`...)
-}
-
-func statusText(s db.Status) string {
-	switch s {
-	case db.StatusActive:
-		return "active"
-	case db.StatusDeactivated:
-		return "deactivated"
-	case db.StatusSuspended:
-		return "suspended"
-	case db.StatusTakendown:
-		return "takendown"
-	case db.StatusDeleted:
-		return "deleted"
-	}
-	return "inactive"
 }
 
 func appendOrigin(dst []byte, replay bool) []byte {

@@ -9,6 +9,7 @@ import (
 
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/index"
+	"weft.dev/weft/panics"
 )
 
 // Apply applies a batch and commits it with its upstream's cursor, in one transaction, or in several parts if its
@@ -199,7 +200,7 @@ func (s *Store) commit(f *part, up progress) error {
 	// The log and the runs are written independently: with a second core, the runs take no additional time.
 	var flushed sync.WaitGroup
 	flushed.Go(func() {
-		defer logPanic(s.cfg.Logger, "flush")
+		defer panics.Log(s.cfg.Logger, "flush")
 		f.Flush()
 	})
 	err := w.commit(f.Rows(), up)

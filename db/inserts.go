@@ -24,7 +24,8 @@ const (
 	someRows = 8
 )
 
-func prepareInsert(db *sql.DB, table string, columns int) (*inserter, error) {
+func prepareInsert(db *sql.DB, table string) (*inserter, error) {
+	columns := strings.Count(table, ",") + 1
 	values := "(" + strings.TrimSuffix(strings.Repeat("?,", columns), ",") + ")"
 	in := &inserter{columns: columns}
 	for _, stmt := range []struct {
@@ -85,26 +86,25 @@ type inserters struct {
 
 // insert describes the statements of an inserter.
 type insert struct {
-	in      **inserter
-	table   string
-	columns int
+	in    **inserter
+	table string // with its columns
 }
 
 func (ins *inserters) prepare(db *sql.DB, bodies bool) (err error) {
 	all := []insert{
-		{&ins.actors, "actors (id, did)", 2},
-		{&ins.collections, "collections (id, nsid)", 2},
-		{&ins.sources, "sources (id, collection, path)", 3},
-		{&ins.log, logrow.Table, 8},
-		{&ins.links, logrow.LinkTable, 5},
+		{&ins.actors, "actors (id, did)"},
+		{&ins.collections, "collections (id, nsid)"},
+		{&ins.sources, "sources (id, collection, path)"},
+		{&ins.log, logrow.Table},
+		{&ins.links, logrow.LinkTable},
 	}
 	if bodies {
-		all = append(all, insert{&ins.blocks, "blocks (id, digest, body)", 3},
-			insert{&ins.bodies, "bodies (seq, block)", 2},
-			insert{&ins.replaced, "replaced (seq, body)", 2})
+		all = append(all, insert{&ins.blocks, "blocks (id, digest, body)"},
+			insert{&ins.bodies, "bodies (seq, block)"},
+			insert{&ins.replaced, "replaced (seq, body)"})
 	}
 	for _, t := range all {
-		*t.in, err = prepareInsert(db, t.table, t.columns)
+		*t.in, err = prepareInsert(db, t.table)
 		if err != nil {
 			return fmt.Errorf("db: prepare insert into %s: %w", t.table, err)
 		}

@@ -27,6 +27,7 @@ import (
 	"weft.dev/weft/db/schema"
 	"weft.dev/weft/db/sqliteuri"
 	"weft.dev/weft/link"
+	"weft.dev/weft/panics"
 )
 
 // Config configures a store.
@@ -187,16 +188,16 @@ func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 	wake(s.jobWork)
 	wake(s.spellWork)
 	s.workers.Go(func() {
-		defer logPanic(s.cfg.Logger, "disk")
+		defer panics.Log(s.cfg.Logger, "disk")
 		tick(lookEvery, s.closed, s.watchDisk)
 	})
 	s.workers.Go(func() {
-		defer logPanic(s.cfg.Logger, "prune tick")
+		defer panics.Log(s.cfg.Logger, "prune tick")
 		tick(pruneTick, s.closed, func() { wake(s.pruneWork) })
 	})
 	if !s.cfg.Checkpoint.Off() {
 		s.workers.Go(func() {
-			defer logPanic(s.cfg.Logger, "checkpoint")
+			defer panics.Log(s.cfg.Logger, "checkpoint")
 			tick(checkpointTick, s.closed, s.tickCheckpoint)
 		})
 	}

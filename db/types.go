@@ -18,23 +18,23 @@ type (
 // microseconds since 1970.
 const MinTimeCursor = index.MinTimeCursor
 
-// Op is the effect of an upstream event on an account or on one of its records.
+// The ops of events, from package logrow.
 const (
-	OpCreate  = logrow.OpCreate  // the record exists, with exactly these links
-	OpUpdate  = logrow.OpUpdate  // the same, in place of an older version
-	OpDelete  = logrow.OpDelete  // the record was deleted
-	OpAccount = logrow.OpAccount // the account's hosting status changed
-	OpSync    = logrow.OpSync    // the repo diverged: its whole content follows as creates with this rev
+	OpCreate  = logrow.OpCreate
+	OpUpdate  = logrow.OpUpdate
+	OpDelete  = logrow.OpDelete
+	OpAccount = logrow.OpAccount
+	OpSync    = logrow.OpSync
 )
 
-// Status is an account's hosting status. Only the links of active accounts are counted and listed.
+// The statuses of accounts, from package logrow.
 const (
 	StatusActive      = logrow.StatusActive
 	StatusDeactivated = logrow.StatusDeactivated
 	StatusSuspended   = logrow.StatusSuspended
 	StatusTakendown   = logrow.StatusTakendown
-	StatusDeleted     = logrow.StatusDeleted  // purges the account and leaves a tombstone
-	StatusInactive    = logrow.StatusInactive // any other reason: the links are hidden and kept
+	StatusDeleted     = logrow.StatusDeleted
+	StatusInactive    = logrow.StatusInactive
 )
 
 // Batch is a run of events from one upstream host, in the order that it sent them.

@@ -2,13 +2,12 @@ package db
 
 import (
 	"errors"
-	"log/slog"
 	"runtime"
-	"runtime/debug"
 	"time"
 
 	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/lsm"
+	"weft.dev/weft/panics"
 )
 
 // errClosed ends the writing of a segment when the store closes: Close doesn't wait for a compaction.
@@ -77,7 +76,7 @@ func (s *Store) work(name string, due chan struct{}, do func() error) {
 	s.workers.Add(1)
 	go func() {
 		defer s.workers.Done()
-		defer logPanic(s.cfg.Logger, name)
+		defer panics.Log(s.cfg.Logger, name)
 		for {
 			select {
 			case <-due:
@@ -93,14 +92,6 @@ func (s *Store) work(name string, due chan struct{}, do func() error) {
 			}
 		}
 	}()
-}
-
-// logPanic is deferred by each goroutine: a panic is logged with its name before it ends the process.
-func logPanic(log *slog.Logger, name string) {
-	if p := recover(); p != nil {
-		log.Error("panic", "goroutine", name, "panic", p, "stack", string(debug.Stack()))
-		panic(p)
-	}
 }
 
 // tick calls do at each interval until closed is closed.

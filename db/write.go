@@ -6,6 +6,7 @@ import (
 
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/logrow"
+	"weft.dev/weft/panics"
 )
 
 // writing is the transaction of a batch. The log rows of a large batch are written while its rest is applied: both take
@@ -55,7 +56,7 @@ func (w *writing) ahead(rs *apply.Rows) {
 		w.parts = parts
 		w.ended = make(chan error, 1)
 		go func() {
-			defer logPanic(w.s.cfg.Logger, "write ahead")
+			defer panics.Log(w.s.cfg.Logger, "write ahead")
 			err := w.begin()
 			for part := range parts {
 				if err == nil {

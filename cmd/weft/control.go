@@ -17,6 +17,7 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/humanize"
+	"weft.dev/weft/panics"
 )
 
 // socketName is the socket in the data directory. A running weft takes requests on it that other processes can't do
@@ -118,7 +119,7 @@ func startControl(dir string, store *db.Store, logger *slog.Logger) *control {
 		ErrorLog:    slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}}
 	go func() {
-		defer logPanic(logger, "control")
+		defer panics.Log(logger, "control")
 		err := c.server.Serve(l)
 		if !errors.Is(err, http.ErrServerClosed) {
 			logger.Warn("the socket in the data directory has failed", "err", err)

@@ -29,9 +29,6 @@ var formats = map[string]struct {
 	"parquet": {".parquet", newParquet},
 }
 
-// statusNames are the statuses of accounts in Jetstream's spelling, indexed by db.Status.
-var statusNames = [...]string{"active", "deactivated", "suspended", "takendown", "deleted", "inactive"}
-
 // ndjsonFlush is the size of a write in bytes: large enough for few system calls, small enough to lose little when a
 // write fails.
 const ndjsonFlush = 64 << 10
@@ -70,7 +67,7 @@ func (w *ndjsonWriter) write(r *export.Record) error {
 		b = appendJSON(append(b, `,"target":`...), l.Target)
 		b = append(b, `,"time":"`...)
 		b = time.UnixMicro(l.TimeUS).UTC().AppendFormat(b, timeMicros)
-		b = append(append(append(b, `","status":"`...), statusNames[r.Status]...), '"')
+		b = append(append(append(b, `","status":"`...), r.Status.String()...), '"')
 		if r.Body.CID != "" {
 			b = append(append(append(b, `,"cid":"`...), r.Body.CID...), '"')
 		}
@@ -199,7 +196,7 @@ func (w *parquetWriter[R]) write(r *export.Record) error {
 	record := string(recordJSON(r))
 	for i := range r.Links {
 		l := &r.Links[i]
-		link := parquetRow{r.DID, r.Collection, r.Rkey, l.Path, l.Target, l.TimeUS, statusNames[r.Status]}
+		link := parquetRow{r.DID, r.Collection, r.Rkey, l.Path, l.Target, l.TimeUS, r.Status.String()}
 		w.rows = append(w.rows, w.row(link, r.Body.CID, record))
 		w.batch += len(l.Path) + len(l.Target) + len(r.Body.CID) + len(record)
 		if len(w.rows) < parquetBatch && w.batch < parquetBatchBytes {

@@ -3,9 +3,10 @@ package main
 import (
 	"context"
 	"log/slog"
-	"runtime/debug"
 
 	"golang.org/x/sync/errgroup"
+
+	"weft.dev/weft/panics"
 )
 
 // group runs named goroutines. Its context ends with the first error, or with the context it was made of.
@@ -25,7 +26,7 @@ func (g *group) start(name string, do func() error) <-chan struct{} {
 	ended := make(chan struct{})
 	g.errs.Go(func() error {
 		defer close(ended)
-		defer logPanic(g.logger, name)
+		defer panics.Log(g.logger, name)
 		return do()
 	})
 	return ended
@@ -33,13 +34,3 @@ func (g *group) start(name string, do func() error) <-chan struct{} {
 
 // wait returns the first error once all goroutines have ended.
 func (g *group) wait() error { return g.errs.Wait() }
-
-// logPanic logs a panic with the name of its goroutine and raises it again. Callers defer it.
-func logPanic(logger *slog.Logger, name string) {
-	p := recover()
-	if p == nil {
-		return
-	}
-	logger.Error("panic", "goroutine", name, "panic", p, "stack", string(debug.Stack()))
-	panic(p)
-}

@@ -15,6 +15,7 @@ import (
 	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
 	"weft.dev/weft/humanize"
+	"weft.dev/weft/panics"
 )
 
 // retryAfter is the Retry-After header while the index is opened, in seconds.
@@ -46,7 +47,7 @@ func startOpening(l net.Listener, version string, logger *slog.Logger) *opening 
 	o.server.ReadTimeout = readHeaderTimeout
 	go func() {
 		defer close(o.ended)
-		defer logPanic(logger, "opening")
+		defer panics.Log(logger, "opening")
 		err := o.server.Serve(o.listener)
 		if !errors.Is(err, http.ErrServerClosed) {
 			logger.Warn("cannot answer requests while the index opens", "err", err)

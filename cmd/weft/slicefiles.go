@@ -18,6 +18,7 @@ import (
 	"weft.dev/weft/humanize"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/upstream"
+	"weft.dev/weft/panics"
 )
 
 // sliceFiles are the files that --dids and --subjects read, which may change while weft runs.
@@ -115,7 +116,7 @@ func (w *writer) runIngest(ctx context.Context) error {
 		var changed *sliceChoice
 		var watch sync.WaitGroup
 		watch.Go(func() {
-			defer logPanic(w.logger, "slice")
+			defer panics.Log(w.logger, "slice")
 			changed = w.awaitChange(run, &stamp)
 			stop()
 		})

@@ -18,6 +18,7 @@ import (
 
 	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/db/replica/restore"
+	"weft.dev/weft/panics"
 )
 
 // fence is set once, for the rest of the process, when nothing may be written to the replica any more.
@@ -102,7 +103,7 @@ func (r *Replicator) newLease() error {
 		self: leaseRecord{Holder: holder, Process: r.process, Host: host},
 		onLost: func(err error) { // in a goroutine: its caller does not wait for the list of restore points
 			go func() {
-				defer logPanic(r.cfg.Logger, "replica: raise the fence")
+				defer panics.Log(r.cfg.Logger, "replica: raise the fence")
 				r.raiseFence(err)
 			}()
 		},

@@ -23,6 +23,7 @@ import (
 	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/db/replica/restore"
 	"weft.dev/weft/humanize"
+	"weft.dev/weft/panics"
 )
 
 // leaseSub is the directory of the leases beneath a replica's path: PATH/lease/GENERATION, 16 hexadecimal digits.
@@ -270,7 +271,7 @@ func (l *lease) acquire(ctx context.Context, f *found) error {
 	l.stopped = make(chan struct{})
 	l.mu.Unlock()
 	go func() {
-		defer logPanic(l.logger, "replica: lease")
+		defer panics.Log(l.logger, "replica: lease")
 		l.run(running)
 	}()
 	return nil

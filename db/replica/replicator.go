@@ -32,6 +32,7 @@ import (
 	"weft.dev/weft/db/dirlock"
 	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/replica/config"
+	"weft.dev/weft/panics"
 )
 
 // ReplicatorConfig configures a replicator.
@@ -216,7 +217,7 @@ func (r *Replicator) Run(ctx context.Context) error {
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	watching.Go(func() {
-		defer logPanic(r.cfg.Logger, "replica: watch the WAL")
+		defer panics.Log(r.cfg.Logger, "replica: watch the WAL")
 		r.watchWAL(ctx)
 	})
 	if r.fence.reason() == nil {

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/ingest/jsonscan"
 )
 
@@ -342,15 +343,9 @@ func (a *account) known() db.Status {
 	if a.active {
 		return db.StatusActive
 	}
-	switch a.status {
-	case "deleted":
-		return db.StatusDeleted
-	case "deactivated":
-		return db.StatusDeactivated
-	case "suspended":
-		return db.StatusSuspended
-	case "takendown":
-		return db.StatusTakendown
+	s, ok := logrow.ParseStatus(a.status)
+	if !ok || s == db.StatusActive {
+		return db.StatusInactive
 	}
-	return db.StatusInactive
+	return s
 }
