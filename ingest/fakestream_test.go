@@ -15,7 +15,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"weft.dev/weft/ingest/upstream"
+	"weft.dev/weft/db"
 	"weft.dev/weft/link"
 )
 
@@ -134,7 +134,7 @@ func (s *stream) subscribe(w http.ResponseWriter, r *http.Request) {
 	cursor, _ := strconv.ParseUint(q.Get("cursor"), 10, 64) // 0 without one
 	s.mu.Lock()
 	at := len(s.events)
-	if byTime := !s.v2 || cursor >= upstream.MinTimeCursor; cursor > 0 &&
+	if byTime := !s.v2 || cursor >= db.MinTimeCursor; cursor > 0 &&
 		(!byTime || cursor <= uint64(time.Now().UnixMicro())) {
 		at = slices.IndexFunc(s.events, func(e sent) bool {
 			return byTime && e.us >= int64(cursor) || !byTime &&

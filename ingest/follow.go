@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"weft.dev/weft/db"
 	"weft.dev/weft/ingest/upstream"
 )
 
@@ -100,7 +101,7 @@ func (in *Ingest) readLive(ctx context.Context, l *upstream.Live, h *host, p *st
 
 // firstEventCame compares the first event with the start point. A v1 stream with sequence numbers is a v2 server's.
 func (in *Ingest) firstEventCame(ctx context.Context, h *host, e *upstream.Event, p *startPoint) error {
-	if h.stopgap != nil && e.Pos < upstream.MinTimeCursor {
+	if h.stopgap != nil && e.Pos < db.MinTimeCursor {
 		h.SetKind(upstream.KindV2)
 		return fmt.Errorf("%w: %w", errStopgap, h.stopgap)
 	}
@@ -144,7 +145,7 @@ func (in *Ingest) addEvent(b *batch, h *host, e *upstream.Event, p *startPoint) 
 		return nil
 	}
 	in.put(b, e, in.extract)
-	if e.Pos >= upstream.MinTimeCursor { // a server takes a time in the future for its tip
+	if e.Pos >= db.MinTimeCursor { // a server takes a time in the future for its tip
 		b.Seq = min(b.Seq, uint64(in.cfg.Now().UnixMicro()))
 	}
 	return nil

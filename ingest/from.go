@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"weft.dev/weft/db"
 	"weft.dev/weft/ingest/upstream"
 )
 
@@ -29,7 +30,7 @@ func ParseFrom(s string) (From, error) {
 		switch {
 		case n == 0:
 			return From{}, fmt.Errorf("sequence numbers begin at 1: use start")
-		case n >= upstream.MinTimeCursor:
+		case n >= db.MinTimeCursor:
 			return From{US: int64(n)}, nil
 		}
 		return From{Seq: n}, nil

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"weft.dev/weft/db"
 	"weft.dev/weft/ingest/upstream"
 )
 
@@ -74,7 +75,7 @@ func (in *Ingest) tip(ctx context.Context, h *host) (e upstream.Event, found boo
 
 // oldest returns the oldest of all events that a host has.
 func (in *Ingest) oldest(ctx context.Context, h *host) (e upstream.Event, found bool, err error) {
-	return in.firstEvent(ctx, h, upstream.MinTimeCursor) // a time before any event
+	return in.firstEvent(ctx, h, db.MinTimeCursor) // a time before any event
 }
 
 func (in *Ingest) firstEvent(ctx context.Context, h *host, cursor uint64) (e upstream.Event, found bool, err error) {

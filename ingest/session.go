@@ -188,7 +188,7 @@ func (in *Ingest) read(ctx context.Context, h *host, speaks upstream.Protocol, p
 		}
 		if speaks.Kind != upstream.KindV2 || p.archiveUseless {
 			p.acceptGap = true
-			p.cursor = upstream.MinTimeCursor
+			p.cursor = db.MinTimeCursor
 			continue
 		}
 		err = in.startInArchive(ctx, h, p)

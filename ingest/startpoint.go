@@ -73,7 +73,7 @@ func (in *Ingest) startPoint(ctx context.Context, h *host) (startPoint, error) {
 		followed = 0
 	}
 	p := startPoint{mode: startAtCursor, committed: cursor, committedUS: store.CursorTime(h.URL), followedUS: followed}
-	if cursor >= upstream.MinTimeCursor {
+	if cursor >= db.MinTimeCursor {
 		p.cursor = cursor - min(cursor, uint64(rewindV1.Microseconds())*h.rewind/in.cfg.Rewind)
 		return p, nil
 	}
@@ -87,7 +87,7 @@ func (in *Ingest) startPoint(ctx context.Context, h *host) (startPoint, error) {
 
 // startByClock returns a start point by time, overlap before reached.
 func startByClock(mode startMode, reached, followed int64) startPoint {
-	cursor := max(reached-overlap.Microseconds(), upstream.MinTimeCursor)
+	cursor := max(reached-overlap.Microseconds(), db.MinTimeCursor)
 	return startPoint{mode: mode, cursor: uint64(cursor), reachedUS: reached, followedUS: followed}
 }
 
@@ -142,7 +142,7 @@ func (in *Ingest) checkStart(ctx context.Context, h *host, p *startPoint) error 
 	if p.checked {
 		return nil
 	}
-	bySeq := p.committed > 0 && p.committed < upstream.MinTimeCursor
+	bySeq := p.committed > 0 && p.committed < db.MinTimeCursor
 	filtered := in.cfg.Slice.filters()
 	newest := time.UnixMicro(max(p.committedUS, p.reachedUS, p.followedUS))
 	switch {
@@ -196,7 +196,7 @@ func (in *Ingest) compareStart(h *host, oldest *upstream.Event, p *startPoint) e
 			"after a failover, the new upstream begins later")
 	}
 	from := p.committed + 1
-	if p.committed >= upstream.MinTimeCursor {
+	if p.committed >= db.MinTimeCursor {
 		from = max(from, uint64(p.followedUS))
 	}
 	return in.recordGap(h, from, oldest.Pos-1, fromUS, oldest.TimeUS, "the upstream no longer has these events")
@@ -218,5 +218,5 @@ func (p *startPoint) misses(oldest *upstream.Event) bool {
 // comparable reports whether the committed position and the position of an event have the same unit: both are sequence
 // numbers, or both are times.
 func (p *startPoint) comparable(e *upstream.Event) bool {
-	return p.committed > 0 && (p.committed < upstream.MinTimeCursor) == (e.Pos < upstream.MinTimeCursor)
+	return p.committed > 0 && (p.committed < db.MinTimeCursor) == (e.Pos < db.MinTimeCursor)
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"weft.dev/weft/db"
 	"weft.dev/weft/humanize"
 	"weft.dev/weft/ingest/upstream"
 )
@@ -151,7 +152,7 @@ func (in *Ingest) compareTip(ctx context.Context, h *host) error {
 		return nil
 	}
 	cursor := in.cfg.Store.Cursor(h.URL)
-	sameUnit := (tip.Pos < upstream.MinTimeCursor) == (cursor < upstream.MinTimeCursor)
+	sameUnit := (tip.Pos < db.MinTimeCursor) == (cursor < db.MinTimeCursor)
 	switch {
 	case found && sameUnit && tip.Pos < cursor:
 		// The server has lost the events up to our cursor, and would never send us anything.

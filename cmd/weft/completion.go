@@ -61,7 +61,7 @@ func completionCommand(stdout io.Writer) *cli.Command {
 var flagValues = map[string][]string{
 	"bodies":        {db.BodiesOff.String(), db.BodiesWindow.String(), db.BodiesKeep.String()},
 	"change-slice":  {"now", "now+backfill", "now+purge", "now+backfill+purge"},
-	"format":        {"ndjson", "parquet"},
+	"format":        formatNames(anyFormat),
 	"from":          {"now", "start"},
 	"log-format":    {"text", "json"},
 	"log-level":     {"debug", "info", "warn", "error"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -53,6 +54,9 @@ Exit code: 0 export complete, 1 failed or interrupted, 2 wrong usage.`
 // defaultPartLinks makes parts of some hundred MB. After an interruption, a part takes half a minute to write again.
 const defaultPartLinks = 5_000_000
 
+// defaultFormat is the format that standard output can take.
+const defaultFormat = "ndjson"
+
 func exportCommand(stdout, stderr io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:        "export",
@@ -61,8 +65,9 @@ func exportCommand(stdout, stderr io.Writer) *cli.Command {
 		Flags: variables("WEFT_EXPORT_",
 			dataFlag(),
 			&cli.StringFlag{
-				Name: "format", Value: "ndjson",
-				Usage: "ndjson or parquet; parquet needs --out",
+				Name: "format", Value: defaultFormat,
+				Usage: strings.Join(formatNames(anyFormat), " or ") + "; " + strings.Join(formatNames(needsOut), " and ") +
+					" needs --out",
 			},
 			&cli.StringFlag{
 				Name: "out",
@@ -123,12 +128,13 @@ func newExport(cmd *cli.Command) (*exportRun, error) {
 	wrong := func(format string, args ...any) (*exportRun, error) {
 		return nil, &usageError{fmt.Errorf(format, args...)}
 	}
-	if _, ok := formats[x.format]; !ok {
-		return wrong("--format must be ndjson or parquet, not %q", x.format)
+	format, ok := formats[x.format]
+	if !ok {
+		return wrong("--format must be %s, not %q", strings.Join(formatNames(anyFormat), " or "), x.format)
 	}
 	switch {
-	case x.out == "" && x.format == "parquet":
-		return wrong("--format parquet needs --out")
+	case x.out == "" && needsOut(format):
+		return wrong("--format %s needs --out", x.format)
 	case x.out == "" && cmd.IsSet("part-links"):
 		return wrong("--part-links needs --out")
 	case x.partLinks < 1:

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -20,14 +22,32 @@ type linkWriter interface {
 	close() error // ends the format; the underlying writer stays open
 }
 
-// formats are the formats of parts, by name.
-var formats = map[string]struct {
+// exportFormat is a format of parts.
+type exportFormat struct {
 	suffix string
 	open   func(w io.Writer, bodies bool) (linkWriter, error)
-}{
-	"ndjson":  {".ndjson.zst", newNDJSONZstd},
-	"parquet": {".parquet", newParquet},
+	stream bool // its rows, uncompressed, may go to standard output
 }
+
+// formats are the formats of parts, by name. The flag, its help and its completion come from here.
+var formats = map[string]exportFormat{
+	"ndjson":  {suffix: ".ndjson.zst", open: newNDJSONZstd, stream: true},
+	"parquet": {suffix: ".parquet", open: newParquet},
+}
+
+// formatNames returns the names of the formats for which a predicate holds, sorted.
+func formatNames(which func(f exportFormat) bool) []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(formats)) {
+		if which(formats[name]) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func anyFormat(exportFormat) bool  { return true }
+func needsOut(f exportFormat) bool { return !f.stream }
 
 // ndjsonFlush is the size of a write in bytes: large enough for few system calls, small enough to lose little when a
 // write fails.

@@ -178,7 +178,7 @@ func (f *Filler) fill(ctx context.Context, g *db.Gap) error {
 		if err != nil || speaks.Kind != upstream.KindV2 {
 			continue
 		}
-		bySeq := source.URL == g.Host && g.To < upstream.MinTimeCursor
+		bySeq := source.URL == g.Host && g.To < db.MinTimeCursor
 		if !bySeq && (g.FromUS == 0 || g.ToUS == 0) {
 			continue
 		}

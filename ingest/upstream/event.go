@@ -11,7 +11,7 @@ import (
 
 // Event is one event of an upstream, of any protocol. Its text is valid until the next event is read.
 type Event struct {
-	Pos        uint64 // its cursor: a sequence number, or a time in microseconds from MinTimeCursor on
+	Pos        uint64 // its cursor: a sequence number, or a time in microseconds from db.MinTimeCursor on
 	TimeUS     int64
 	DID        string
 	Op         db.Op // 0: it doesn't change an index
@@ -22,9 +22,6 @@ type Event struct {
 	CID        string // of the record; empty: the protocol doesn't have it
 	Status     db.Status
 }
-
-// MinTimeCursor is db.MinTimeCursor.
-const MinTimeCursor = db.MinTimeCursor
 
 // ReadRow reads a row of the archive. ErrSkip is a row of an unknown kind.
 func (e *Event) ReadRow(r *segment.Event) error {
