@@ -38,7 +38,7 @@ the fix.`
 func checkCommand(stdout, stderr io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:        "check",
-		Usage:       "verify a data directory",
+		Usage:       "check a data directory for damage",
 		Description: checkDescription,
 		Flags: variables("WEFT_CHECK_",
 			dataFlag(),

@@ -51,17 +51,19 @@ func configurationDocument(root *cli.Command) string {
 		"This page is generated from the flags: `go test ./cmd/weft -run TestDocuments -update` writes it.\n\n" +
 		"A flag wins over its environment variable. weft refuses a variable that begins with `WEFT_` and that no flag reads,\n" +
 		"because a misspelt variable would otherwise be ignored silently.\n")
-	for _, cmd := range commands(root) {
+	var add func(cmd *cli.Command, typed string)
+	add = func(cmd *cli.Command, typed string) {
 		rows := flagRows(cmd)
-		if cmd == root || len(rows) == 0 {
-			continue
+		if cmd != root && len(rows) > 0 {
+			fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n| flag | environment variable | default | meaning |\n| --- | --- | --- | --- |\n",
+				typed, strings.ToUpper(cmd.Usage[:1])+cmd.Usage[1:])
+			b.WriteString(strings.Join(rows, ""))
 		}
-		fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n| flag | environment variable | default | meaning |\n| --- | --- | --- | --- |\n",
-			cmd.FullName(), strings.ToUpper(cmd.Usage[:1])+cmd.Usage[1:])
-		for _, row := range rows {
-			b.WriteString(row)
+		for _, sub := range cmd.Commands {
+			add(sub, strings.TrimSpace(typed+" "+sub.Name))
 		}
 	}
+	add(root, "")
 	return b.String()
 }
 

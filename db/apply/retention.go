@@ -12,9 +12,9 @@ import (
 	"weft.dev/weft/db/logrow"
 )
 
-// A replay takes the horizons of its end from the beginning. What is out at the end has no effect then, whether a
-// compaction has dropped it from the segments below or not, and what is in comes and goes by the same rows: so a
-// horizon needs no row in the log.
+// A replay uses the horizons of its end from its first row. A link that is out at the end has no effect in the replay,
+// whether a compaction has dropped it from the segments or not. A link that is in is added and removed by the same rows
+// as before. So a horizon needs no row in the log.
 
 // LoadRetention reads the rows of the table retention, and the sources that they apply to.
 func (s *State) LoadRetention(ctx context.Context, q logrow.Queryer) error {

@@ -12,8 +12,8 @@ import (
 	"weft.dev/weft/link"
 )
 
-// LogAge returns at least how long ago the rows of the log up to seq were committed, in time that the index was seen to
-// run, to the minute. It is 0 for the newest rows, and as long as can be where there is no such row.
+// LogAge returns a lower bound of the age of the log rows up to seq, to the minute: the time since their commit during
+// which the index ran. It is 0 for the newest rows, and the maximum for seq 0.
 func (s *Queries) LogAge(ctx context.Context, seq uint64) (time.Duration, error) {
 	if seq == 0 {
 		return math.MaxInt64, nil

@@ -3,7 +3,7 @@ complete -c weft -e
 complete -c weft -f
 complete -c weft -n '__fish_use_subcommand' -a serve -d 'follow a Jetstream server and answer queries'
 complete -c weft -n '__fish_use_subcommand' -a demo -d 'index a synthetic network, without internet access'
-complete -c weft -n '__fish_use_subcommand' -a check -d 'verify a data directory'
+complete -c weft -n '__fish_use_subcommand' -a check -d 'check a data directory for damage'
 complete -c weft -n '__fish_use_subcommand' -a compact -d 'compact all segments of an index into one'
 complete -c weft -n '__fish_use_subcommand' -a status -d 'print the status of a running weft and its replica'
 complete -c weft -n '__fish_use_subcommand' -a stats -d 'print the contents of an index and the disk space that they take'

@@ -33,7 +33,7 @@ _weft() {
       commands=(
         'serve:follow a Jetstream server and answer queries'
         'demo:index a synthetic network, without internet access'
-        'check:verify a data directory'
+        'check:check a data directory for damage'
         'compact:compact all segments of an index into one'
         'status:print the status of a running weft and its replica'
         'stats:print the contents of an index and the disk space that they take'
