@@ -319,6 +319,33 @@ func TestOpenAPI(t *testing.T) {
 	}
 }
 
+// TestMethodsAreDocumented: each XRPC method has a heading in its section of docs/api.md.
+func TestMethodsAreDocumented(t *testing.T) {
+	t.Parallel()
+	document, err := os.ReadFile("../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections := map[string]string{"blue.microcosm.links": "\n## XRPC methods\n", "dev.weft.links": "\n## Methods of weft's own\n"}
+	n := 0
+	for _, def := range definitions.Defs {
+		nsid, ok := strings.CutPrefix(def.Path, routes.Prefix)
+		if !ok {
+			continue
+		}
+		n++
+		dot := strings.LastIndexByte(nsid, '.')
+		_, section, _ := strings.Cut(string(document), sections[nsid[:dot]])
+		section, _, _ = strings.Cut(section, "\n## ")
+		if !regexp.MustCompile(`(?m)^### (.*, )?` + nsid[dot+1:] + `(,|$)`).MatchString(section) {
+			t.Errorf("docs/api.md has no heading for %s", nsid)
+		}
+	}
+	if n < 15 {
+		t.Errorf("only %d methods", n)
+	}
+}
+
 // TestFailuresAreDocumented: each failure in the code has a row in the table of errors of docs/api.md.
 func TestFailuresAreDocumented(t *testing.T) {
 	t.Parallel()

@@ -61,7 +61,7 @@ func (s *server) queries() map[*routes.Route]queryFunc {
 		routes.Feed:  s.feed,
 		routes.Badge: s.badge,
 	}
-	maps.Copy(queries, s.xrpcQueries())
+	maps.Copy(queries, s.constellationQueries())
 	maps.Copy(queries, s.weftQueries())
 	return queries
 }

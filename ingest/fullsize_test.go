@@ -24,8 +24,8 @@ const (
 	segmentBytes  = 279_000_000
 	segmentEvents = 3_700_000
 
-	// replayMemory bounds the memory of a replay, in bytes. scale.md has the measured figure.
-	replayMemory = 1_000_000_000
+	// backfillMemory bounds the memory of a backfill, in bytes. scale.md has the measured figure.
+	backfillMemory = 1_000_000_000
 
 	serveVariable = "WEFT_TEST_SERVE_ARCHIVE"
 )
@@ -52,7 +52,7 @@ func TestServeArchive(t *testing.T) {
 	}
 }
 
-// TestFullSizeSegment: the replay of a segment of the network's size takes bounded memory.
+// TestFullSizeSegment: the backfill of a segment of the network's size takes bounded memory.
 func TestFullSizeSegment(t *testing.T) {
 	if !*fullSize {
 		t.Skip("run with -fullsize; it takes minutes")
@@ -88,7 +88,7 @@ func TestFullSizeSegment(t *testing.T) {
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case err := <-done:
-			t.Fatalf("the replay has ended at %d of %d: %v", store.Cursor(url), tip, err)
+			t.Fatalf("the backfill has ended at %d of %d: %v", store.Cursor(url), tip, err)
 		}
 	}
 	took := time.Since(begun)
@@ -99,8 +99,8 @@ func TestFullSizeSegment(t *testing.T) {
 	peak := peakMemory(t)
 	t.Logf("%d events, %d bytes: %s, %.0f events/s, peak memory %d MB", tip, plan.Bytes, took.Round(time.Second),
 		float64(tip)/took.Seconds(), peak/1e6)
-	if peak > replayMemory {
-		t.Errorf("the replay took %d bytes of memory, more than %d", peak, replayMemory)
+	if peak > backfillMemory {
+		t.Errorf("the backfill took %d bytes of memory, more than %d", peak, backfillMemory)
 	}
 	if st, err := store.Stats(t.Context()); err != nil || st.Links < segmentEvents*9/10 {
 		t.Errorf("%+v, %v", st, err)

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// rateSeconds is the span over which the rate of a replay is measured. Several blocks come in a second, and a
+	// rateSeconds is the span over which the rate of a backfill is measured. Several blocks come in a second, and a
 	// session without any for half a minute ends.
 	rateSeconds = 15
 	// stalledAfter is the time without data from an archive after which weft reports that it waits. A request takes a
@@ -18,7 +18,7 @@ const (
 	stalledAfter = 5 * time.Second
 )
 
-// progress counts a replay.
+// progress counts a backfill.
 type progress struct {
 	mu     sync.Mutex
 	p      wire.Replay        // without Rate, ETA and Waiting
@@ -73,7 +73,7 @@ func (p *progress) moveTo(now time.Time) {
 	}
 }
 
-// begin starts the count of a replay after a sequence number. If the archive can't be listed, there are no totals.
+// begin starts the count of a backfill after a sequence number. If the archive can't be listed, there are no totals.
 func (p *progress) begin(ctx context.Context, a *upstream.Archive, after uint64, now time.Time) {
 	n := wire.Replay{Host: a.URL, Since: now}
 	_ = a.Segments(ctx, func(s *upstream.SegmentInfo) bool {
@@ -134,7 +134,7 @@ func (p *progress) end() {
 	p.p = wire.Replay{}
 }
 
-// Progress returns the progress of the current replay; zero: no replay is under way.
+// Progress returns the progress of the current backfill; zero: no backfill is under way.
 func (in *Ingest) Progress() wire.Replay { return in.progressAt(in.cfg.Now()) }
 
 func (in *Ingest) progressAt(now time.Time) wire.Replay {

@@ -9,13 +9,13 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// TestBusyReplay: an archive whose events weft had no room for does not count as silent, though the progress is read
+// TestBusyBackfill: an archive whose events weft had no room for does not count as silent, though the progress is read
 // only after they have room.
-func TestBusyReplay(t *testing.T) {
+func TestBusyBackfill(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		in := New(Config{Hosts: []upstream.Endpoint{{URL: "https://a.example"}}, Store: &stuckStore{}})
-		r := &replay{in: in, h: in.hosts[0], p: &startPoint{}}
+		r := &backfill{in: in, h: in.hosts[0], p: &startPoint{}}
 		in.progress.p = wire.Replay{Host: r.h.URL, Since: time.Now()}
 		push := func() {
 			if err := r.push(t.Context(), &batch{seen: 1}); err != nil {

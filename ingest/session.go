@@ -176,7 +176,7 @@ func (in *Ingest) session(ctx context.Context, h *host) error {
 func (in *Ingest) read(ctx context.Context, h *host, speaks upstream.Protocol, p *startPoint) error {
 	for {
 		if p.inArchive {
-			err := in.replay(ctx, h, p)
+			err := in.backfill(ctx, h, p)
 			if err != nil {
 				return err
 			}

@@ -34,7 +34,7 @@ func (in *Ingest) setReplaying(h *host, hasEvents bool) {
 		Since: in.cfg.Now()})
 }
 
-// setWaiting notes that the live stream of a host is open, and its first event has not come. After a replay, the host
+// setWaiting notes that the live stream of a host is open, and its first event has not come. After a backfill, the host
 // remains connected.
 func (in *Ingest) setWaiting(h *host) {
 	connected := in.state.Load().Connected
@@ -73,7 +73,7 @@ func (in *Ingest) describe() (name, detail string) {
 		}
 		return st.Name, fmt.Sprintf("no connection since %s: %s; connecting again", moment(st.Since), st.Why)
 	case wire.UpstreamReplaying:
-		return st.Name, "replaying its archive: " + in.replayDetail(now)
+		return st.Name, "replaying its archive: " + in.backfillDetail(now)
 	case wire.UpstreamWaiting:
 		return st.Name, "connected since " + moment(st.Since) + "; its first event has not come yet"
 	case wire.UpstreamFollowing:
@@ -96,8 +96,8 @@ func (in *Ingest) describe() (name, detail string) {
 	return wire.UpstreamStarting, "not started yet"
 }
 
-// replayDetail describes the progress of the replay of an archive.
-func (in *Ingest) replayDetail(now time.Time) string {
+// backfillDetail describes the progress of a backfill.
+func (in *Ingest) backfillDetail(now time.Time) string {
 	p := in.progressAt(now)
 	switch {
 	case p.Waiting > 0:

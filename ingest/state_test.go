@@ -92,9 +92,9 @@ func TestStates(t *testing.T) {
 	}
 }
 
-// TestReplayRate: the rate of a replay is that of the last seconds. It falls to 0 when the archive stalls, and the
+// TestBackfillRate: the rate of a backfill is that of the last seconds. It falls to 0 when the archive stalls, and the
 // progress reports the stall, unless weft itself doesn't read.
-func TestReplayRate(t *testing.T) {
+func TestBackfillRate(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	var p progress

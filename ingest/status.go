@@ -10,7 +10,7 @@ import (
 const degradedV1 = "the upstream speaks v1, which sends no resyncs: " +
 	"changes of an account that the relay missed are not corrected"
 
-// Status returns the state of the upstreams and of the replay.
+// Status returns the state of the upstreams and of the backfill.
 func (in *Ingest) Status() wire.Upstream {
 	st := in.state.Load()
 	name, detail := in.describe()

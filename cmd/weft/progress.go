@@ -19,16 +19,16 @@ const (
 	barWidth  = 30
 )
 
-// replayProgress shows the progress of a replay of the archive: a bar on a terminal, else lines in the log output.
-type replayProgress struct {
+// backfillProgress shows the progress of a backfill: a bar on a terminal, else lines in the log output.
+type backfillProgress struct {
 	w        io.Writer
 	terminal bool // w is one
-	replay   func() wire.Replay
+	backfill func() wire.Replay
 	logger   *slog.Logger
 }
 
 // run shows the progress until ctx ends.
-func (r *replayProgress) run(ctx context.Context) {
+func (r *backfillProgress) run(ctx context.Context) {
 	every := lineEvery
 	if r.terminal {
 		every = barEvery
@@ -41,7 +41,7 @@ func (r *replayProgress) run(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		p := r.replay()
+		p := r.backfill()
 		switch {
 		case p.Host == "" && shown:
 			fmt.Fprintln(r.w)
@@ -63,7 +63,7 @@ func (r *replayProgress) run(ctx context.Context) {
 	}
 }
 
-// share returns the fraction of a replay that is done, from 0 to 1.
+// share returns the fraction of a backfill that is done, from 0 to 1.
 func share(p *wire.Replay) float64 {
 	if p.Events == 0 {
 		return 0

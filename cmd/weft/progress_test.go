@@ -37,9 +37,9 @@ func TestProgressBar(t *testing.T) {
 	}
 }
 
-// TestReplayProgress: a replay that waits for its archive names the archive, on a terminal and in the log output. Then both
-// show the progress, and stop after the replay.
-func TestReplayProgress(t *testing.T) {
+// TestBackfillProgress: a backfill that waits for its archive names the archive, on a terminal and in the log output.
+// Then both show the progress, and stop after the backfill.
+func TestBackfillProgress(t *testing.T) {
 	t.Parallel()
 	replays := []wire.Replay{
 		{},
@@ -70,8 +70,8 @@ func TestReplayProgress(t *testing.T) {
 				var out, log bytes.Buffer
 				next := 0
 				ctx, stop := context.WithCancel(t.Context())
-				p := &replayProgress{w: &out, terminal: c.terminal, logger: slog.New(slog.NewTextHandler(&log, nil)),
-					replay: func() wire.Replay {
+				p := &backfillProgress{w: &out, terminal: c.terminal, logger: slog.New(slog.NewTextHandler(&log, nil)),
+					backfill: func() wire.Replay {
 						mu.Lock()
 						defer mu.Unlock()
 						next++

@@ -145,7 +145,7 @@ func (w *writer) start(g *group) {
 	ingestCtx, stopIngest := context.WithCancel(background)
 	w.stopIngest = stopIngest
 	if w.progress != nil {
-		p := &replayProgress{w: w.progress, terminal: isTerminal(w.progress), replay: w.ingest.Progress, logger: w.logger}
+		p := &backfillProgress{w: w.progress, terminal: isTerminal(w.progress), backfill: w.ingest.Progress, logger: w.logger}
 		g.start("progress", func() error {
 			p.run(ingestCtx)
 			return nil

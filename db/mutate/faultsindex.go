@@ -155,12 +155,12 @@ var indexFaults = []fault{
 		"db.TestUnsealedRowsStay",
 	},
 	{
-		"a rewind moves the cursor back", "db/index/position.go",
+		"a rewind moves the cursor back", "db/index/upstream.go",
 		"if seq >= u.Seq {", "if true {",
 		"db/index.TestMoved",
 	},
 	{
-		"a rewind forgets what may be a repeat", "db/index/position.go",
+		"a rewind forgets what may be a repeat", "db/index/upstream.go",
 		"u.High = max(u.High, seq)\n\treturn u", "u.High = seq\n\treturn u",
 		"db/index.TestMoved",
 	},
@@ -410,7 +410,7 @@ var indexFaults = []fault{
 		"db/segment.TestWriteback",
 	},
 	{
-		"an upload takes all of a slow disk's time", "db/disk/pace.go",
+		"an upload takes all of a slow disk's time", "db/disk/pacer.go",
 		"p.pacer.Rest(time.Since(begun))", "_ = begun",
 		"db/disk.TestPacedReader",
 	},

@@ -198,13 +198,13 @@ func (x *verification) readOthers(ctx context.Context, client litestream.Replica
 	if err != nil {
 		return err
 	}
-	if missing := gapsOf(files); len(missing) > 0 {
+	if missing := breaksOf(files); len(missing) > 0 {
 		// A file that is deleted during the listing looks like a hole; a second listing has no hole then.
 		again, err := ListFiles(ctx, client)
 		if err != nil {
 			return err
 		}
-		still := gapsOf(again)
+		still := breaksOf(again)
 		for _, h := range missing {
 			if slices.Contains(still, h) {
 				x.fault(fmt.Errorf("level %d lacks the transactions %s to %s between others that it has",

@@ -10,7 +10,7 @@ import (
 
 // The XRPC methods, blue.microcosm.links.*. Each lists its parameters: R is required, * repeatable.
 
-func (s *server) xrpcQueries() map[*routes.Route]queryFunc {
+func (s *server) constellationQueries() map[*routes.Route]queryFunc {
 	return map[*routes.Route]queryFunc{
 		routes.GetBacklinksCount:   s.getBacklinksCount,
 		routes.GetBacklinks:        s.getBacklinks,

@@ -31,7 +31,7 @@ func TestFillCuts(t *testing.T) {
 		return nil
 	}
 	in := New(Config{Hosts: []upstream.Endpoint{{URL: "http://127.0.0.1:1"}}, Store: nil})
-	r := &replay{in: in, h: in.hosts[0], p: &startPoint{}}
+	r := &backfill{in: in, h: in.hosts[0], p: &startPoint{}}
 	events, last, made := 0, uint64(0), 0
 	err := r.batches(block, newExtractor(), func(full *batch) error {
 		made++
