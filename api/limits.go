@@ -6,6 +6,7 @@ import (
 	"runtime"
 
 	"weft.dev/weft/api/budget"
+	"weft.dev/weft/memlimit"
 )
 
 // limits are the resources that all clients share. Each is a budget: a request takes its part before the work begins,
@@ -46,7 +47,7 @@ func newLimits(c *Config) limits {
 	}
 	memory := c.Memory
 	if memory <= 0 {
-		memory = max(budget.Memory()/memoryShare, leastMemory)
+		memory = max(memlimit.Bytes()/memoryShare, leastMemory)
 	}
 	l := limits{
 		clients:   budget.Clients{Header: c.AddressHeader},

@@ -2,10 +2,14 @@ package budget
 
 import (
 	"errors"
+	"math"
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
+
+	"weft.dev/weft/memlimit"
 )
 
 const (
@@ -23,13 +27,22 @@ const (
 // Connections returns the limit of connections, from the file limit and the memory of the process. A reverse proxy is
 // one host, so perHost must be false behind one.
 func Connections(perHost bool) Config {
-	total := min(max(Files()-filesKept, Files()/2), Memory()/connectionShare/connectionBytes)
+	total := min(max(openFiles()-filesKept, openFiles()/2), memlimit.Bytes()/connectionShare/connectionBytes)
 	c := Config{Total: max(total, leastPerHost)}
 	if perHost {
 		c.PerHost = max(c.Total/16, leastPerHost)
 		c.PerNet = min(c.PerHost*Wide, max(c.Total/2, c.PerHost))
 	}
 	return c
+}
+
+// openFiles returns the limit of open files and connections of the process.
+func openFiles() int64 {
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil || files.Cur > math.MaxInt32 {
+		return math.MaxInt32
+	}
+	return int64(files.Cur)
 }
 
 // Listen limits the connections of a listener. It closes connections above the limit at once, so that the others are

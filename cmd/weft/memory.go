@@ -10,7 +10,7 @@ import (
 	sizes "github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v3"
 
-	"weft.dev/weft/api/budget"
+	"weft.dev/weft/memlimit"
 )
 
 const (
@@ -49,13 +49,13 @@ func limitMemory(cmd *cli.Command) error {
 		}
 		given = int64(bytes)
 	}
-	debug.SetMemoryLimit(memoryLimit(given, debug.SetMemoryLimit(-1), budget.Memory()))
+	debug.SetMemoryLimit(memoryLimit(given, debug.SetMemoryLimit(-1), memlimit.Bytes()))
 	return nil
 }
 
 // logMemory logs the memory limit of a daemon.
 func logMemory(logger *slog.Logger, cache int64) {
-	logger.Info("memory limit", "limit_bytes", budget.Memory(), "cache_bytes", cache)
+	logger.Info("memory limit", "limit_bytes", memlimit.Bytes(), "cache_bytes", cache)
 }
 
 // memoryLimit returns the limit of Go's heap in bytes: from --memory, else GOMEMLIMIT, else a share of all memory of
@@ -80,7 +80,7 @@ func cacheOf(cmd *cli.Command) (int64, error) {
 		return 0, &usageError{fmt.Errorf("--cache must be 0, or 1 MiB or more, not %d", mib)}
 	}
 	if mib == 0 {
-		return cacheBytes(budget.Memory()), nil
+		return cacheBytes(memlimit.Bytes()), nil
 	}
 	return int64(mib) << 20, nil
 }

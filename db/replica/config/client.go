@@ -11,7 +11,7 @@ import (
 	"github.com/benbjohnson/litestream/s3"
 	"github.com/benbjohnson/litestream/sftp"
 
-	"weft.dev/weft/api/budget"
+	"weft.dev/weft/memlimit"
 )
 
 // Directories beneath a replica's path.
@@ -93,7 +93,7 @@ func (c Config) s3() *s3.ReplicaClient {
 	client.SkipVerify = c.SkipVerify
 	client.StorageClass = c.StorageClass
 	client.ForcePathStyle = c.Endpoint != "" // only AWS does without both
-	client.PartSize = partSize(budget.Memory())
+	client.PartSize = partSize(memlimit.Bytes())
 	client.Concurrency = defaultConcurrency
 	switch {
 	case litestream.IsTigrisEndpoint(c.Endpoint):

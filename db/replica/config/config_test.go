@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"weft.dev/weft/api/budget"
-
 	"github.com/benbjohnson/litestream/s3"
 	"github.com/benbjohnson/litestream/sftp"
+
+	"weft.dev/weft/memlimit"
 )
 
 // environment is a lookup of these variables, NAME=value.
@@ -266,7 +266,7 @@ func TestClientPlaces(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := client.(*boundedClient).client.(*s3.ReplicaClient)
-			if s.Path != tc.want || !s.ForcePathStyle || s.PartSize != partSize(budget.Memory()) || s.Concurrency != 2 {
+			if s.Path != tc.want || !s.ForcePathStyle || s.PartSize != partSize(memlimit.Bytes()) || s.Concurrency != 2 {
 				t.Errorf("%+v", s)
 			}
 			c.Type = "sftp"

@@ -1,4 +1,5 @@
-package budget
+// Package memlimit finds the memory limit of the process.
+package memlimit
 
 import (
 	"math"
@@ -9,9 +10,9 @@ import (
 	"syscall"
 )
 
-// Memory returns the memory limit of the process in bytes: the least of GOMEMLIMIT, the address space limit, the limits
+// Bytes returns the memory limit of the process in bytes: the least of GOMEMLIMIT, the address space limit, the limits
 // of its control groups and the memory of the machine.
-func Memory() int64 {
+func Bytes() int64 {
 	least := debug.SetMemoryLimit(-1)
 	var as syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_AS, &as); err == nil && as.Cur < math.MaxInt64 {
@@ -38,13 +39,4 @@ func memTotal(meminfo string) int64 {
 		return 0
 	}
 	return n << 10
-}
-
-// Files returns the limit of open files and connections of the process.
-func Files() int64 {
-	var files syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil || files.Cur > math.MaxInt32 {
-		return math.MaxInt32
-	}
-	return int64(files.Cur)
 }

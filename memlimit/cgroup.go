@@ -1,4 +1,4 @@
-package budget
+package memlimit
 
 import (
 	"io/fs"

@@ -1,4 +1,4 @@
-package budget
+package memlimit
 
 import (
 	"math"
@@ -47,5 +47,18 @@ func TestCgroupMemory(t *testing.T) {
 				t.Errorf("%d bytes, want %d", got, tc.want)
 			}
 		})
+	}
+}
+
+func TestMemTotal(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int64{"MemTotal:        1024 kB\nMemFree: 1 kB\n": 1 << 20, "": 0,
+		"MemTotal: many\n": 0} {
+		if got := memTotal(text); got != want {
+			t.Errorf("%q: %d", text, got)
+		}
+	}
+	if Bytes() <= 0 {
+		t.Errorf("the process may take %d bytes", Bytes())
 	}
 }
