@@ -13,7 +13,7 @@ import (
 // it.
 const Spelling = "2 unicode " + idna.UnicodeVersion
 
-// Kind is the kind of a link.
+// Kind says whether a target is an at-uri, a DID or a URI. The "kind of link" in the API is its source.
 type Kind uint8
 
 const (

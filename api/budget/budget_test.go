@@ -247,7 +247,8 @@ func TestBodies(t *testing.T) {
 func TestConnections(t *testing.T) {
 	t.Parallel()
 	direct, proxied := Connections(true), Connections(false)
-	if direct.Total >= openFiles() || direct.PerHost <= 0 || direct.PerHost > direct.Total || direct.PerNet < direct.PerHost ||
+	if direct.Total >= openFiles() || direct.PerHost <= 0 ||
+		direct.PerHost > direct.Total || direct.PerNet < direct.PerHost ||
 		proxied.PerHost != 0 {
 		t.Errorf("%+v, %+v of %d files", direct, proxied, openFiles())
 	}

@@ -46,7 +46,7 @@ func demoCommand(stdout, stderr io.Writer) *cli.Command {
 		Name:        "demo",
 		Usage:       "index a synthetic network, without internet access",
 		Description: demoDescription,
-		Flags: append(variables("WEFT_DEMO_",
+		Flags: slices.Concat(variables("WEFT_DEMO_",
 			&cli.FloatFlag{
 				Name: "rate", Value: demoRate,
 				Usage: "events per second",
@@ -55,7 +55,7 @@ func demoCommand(stdout, stderr io.Writer) *cli.Command {
 				Name: "seed", Value: 1,
 				Usage: "random seed; the same seed makes the same network",
 			},
-		), listenFlags("warn", db.BodiesKeep)...),
+		), bodiesFlags(db.BodiesKeep), listenFlags("warn")),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			err := noArgs(cmd)
 			if err != nil {

@@ -56,13 +56,19 @@ func dataFlag() cli.Flag {
 	}
 }
 
-// listenFlags are the flags of every command that serves.
-func listenFlags(logLevel string, bodies db.Bodies) []cli.Flag {
+// bodiesFlags are the flags of every command that writes an index. They have no place in followerFlags.
+func bodiesFlags(bodies db.Bodies) []cli.Flag {
 	return variables("WEFT_",
 		&cli.StringFlag{
 			Name: "bodies", Value: bodies.String(),
 			Usage: "store the content of records with links: off; window: as long as the log; keep: as long as the record",
 		},
+	)
+}
+
+// listenFlags are the flags of every command that serves.
+func listenFlags(logLevel string) []cli.Flag {
+	return variables("WEFT_",
 		&cli.StringFlag{
 			Name: "listen", Value: "127.0.0.1:7780",
 			Usage: "listen `ADDRESS` for queries; port 0: a free port",

@@ -2,16 +2,23 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/api"
 	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db/replica"
+	"weft.dev/weft/db/replica/config"
 )
 
 // follower is the indexer of serve --follow: it keeps a read-only copy current from a replica.
@@ -111,4 +118,58 @@ func newFollowMetrics(f *replica.Follower) prometheus.Collector {
 		figures{name: "weft_follow_failing", help: "1 while following the replica fails.",
 			value: func(st *wire.Following) float64 { return boolean(st.LastError != "") }},
 	)
+}
+
+// followFlags are serve's flags about following another weft.
+func followFlags() []cli.Flag {
+	return variables("WEFT_",
+		&cli.StringFlag{
+			Name: "follow",
+			Usage: "serve a read-only copy of another weft's index, updated from the replica in this litestream.yml (`FILE`); " +
+				"a replica can have many followers",
+		},
+		&cli.DurationFlag{
+			Name: "follow-every", Value: 250 * time.Millisecond,
+			Usage: "how often --follow polls the replica; each poll is one request",
+		},
+	)
+}
+
+// followerFlags are the flags that work with --follow. The others configure a writer.
+func followerFlags() []cli.Flag {
+	return slices.Concat([]cli.Flag{dataFlag()}, memoryFlags(), followFlags(), listenFlags(""), clientFlags())
+}
+
+// followerOf reads serve's flags with --follow.
+func followerOf(cmd *cli.Command) (*follower, error) {
+	var works []string
+	for _, flag := range followerFlags() {
+		works = append(works, flag.Names()[0])
+	}
+	var wrong []string
+	for _, flag := range cmd.Flags {
+		name := flag.Names()[0]
+		if cmd.IsSet(name) && !slices.Contains(works, name) {
+			wrong = append(wrong, "--"+name)
+		}
+	}
+	every := cmd.Duration("follow-every")
+	switch {
+	case len(wrong) > 0:
+		return nil, &usageError{fmt.Errorf("--follow is read-only: remove %s (or its environment variable)",
+			strings.Join(wrong, ", "))}
+	case every <= 0:
+		return nil, &usageError{errors.New("--follow-every must be a duration such as 250ms")}
+	}
+	file, err := config.Read(cmd.String("follow"))
+	if err != nil {
+		return nil, &usageError{fmt.Errorf("--follow: %w", err)}
+	}
+	cache, err := cacheOf(cmd)
+	if err != nil {
+		return nil, err
+	}
+	return &follower{config: replica.FollowerConfig{
+		Replica: file, PollInterval: every, Dir: cmd.String("data"), CacheBytes: cache,
+	}}, nil
 }

@@ -16,8 +16,6 @@ import (
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/keep"
-	"weft.dev/weft/db/replica"
-	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/upstream"
 )
@@ -45,9 +43,8 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 		Name:        "serve",
 		Usage:       "follow a Jetstream server and answer queries",
 		Description: serveDescription,
-		Flags: slices.Concat(ingestFlags(), storeFlags(), replicateFlags(), followFlags(), sliceFlags(),
-			listenFlags("info", db.BodiesOff),
-			clientFlags()),
+		Flags: slices.Concat(ingestFlags(), storeFlags(), memoryFlags(), replicateFlags(), followFlags(), sliceFlags(),
+			bodiesFlags(db.BodiesOff), listenFlags("info"), clientFlags()),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			err := noArgs(cmd)
 			if err != nil {
@@ -151,6 +148,12 @@ func storeFlags() []cli.Flag {
 				"app.bsky.feed.like=90d, *=fit'; fit: as long as --disk allows; the most specific rule applies; default: " +
 				"*=fit with --disk, else *=forever",
 		},
+	)
+}
+
+// memoryFlags are serve's flags about memory.
+func memoryFlags() []cli.Flag {
+	return variables("WEFT_",
 		&cli.IntFlag{
 			Name:  "cache",
 			Usage: "block cache in MiB of memory; more makes queries of a large index faster; 0: a 32nd of --memory, 8 to 256",
@@ -270,55 +273,4 @@ func urlsOf(upstreams []upstream.Address) string {
 		urls = append(urls, u.URL)
 	}
 	return strings.Join(urls, ", ")
-}
-
-// followFlags are serve's flags about following another weft.
-func followFlags() []cli.Flag {
-	return variables("WEFT_",
-		&cli.StringFlag{
-			Name: "follow",
-			Usage: "serve a read-only copy of another weft's index, updated from the replica in this litestream.yml (`FILE`); " +
-				"a replica can have many followers",
-		},
-		&cli.DurationFlag{
-			Name: "follow-every", Value: 250 * time.Millisecond,
-			Usage: "how often --follow polls the replica; each poll is one request",
-		},
-	)
-}
-
-// followerFlags are the flags that work with --follow. The others configure a writer.
-var followerFlags = []string{
-	"follow", "follow-every", "max-lag", "data", "cache", "memory", "listen", "metrics-listen", "log-level",
-	"did-web", "address-header", "rate-limit", "subscribers", "resolve-handles", "viewer", "log-format", "help",
-}
-
-// followerOf reads serve's flags with --follow.
-func followerOf(cmd *cli.Command) (*follower, error) {
-	var wrong []string
-	for _, flag := range cmd.Flags {
-		name := flag.Names()[0]
-		if cmd.IsSet(name) && !slices.Contains(followerFlags, name) {
-			wrong = append(wrong, "--"+name)
-		}
-	}
-	every := cmd.Duration("follow-every")
-	switch {
-	case len(wrong) > 0:
-		return nil, &usageError{fmt.Errorf("--follow is read-only: remove %s (or its environment variable)",
-			strings.Join(wrong, ", "))}
-	case every <= 0:
-		return nil, &usageError{errors.New("--follow-every must be a duration such as 250ms")}
-	}
-	file, err := config.Read(cmd.String("follow"))
-	if err != nil {
-		return nil, &usageError{fmt.Errorf("--follow: %w", err)}
-	}
-	cache, err := cacheOf(cmd)
-	if err != nil {
-		return nil, err
-	}
-	return &follower{config: replica.FollowerConfig{
-		Replica: file, PollInterval: every, Dir: cmd.String("data"), CacheBytes: cache,
-	}}, nil
 }
