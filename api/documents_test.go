@@ -326,7 +326,8 @@ func TestMethodsAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sections := map[string]string{"blue.microcosm.links": "\n## XRPC methods\n", "dev.weft.links": "\n## Methods of weft's own\n"}
+	sections := map[string]string{"blue.microcosm.links": "\n## XRPC methods\n",
+		"dev.weft.links": "\n## Methods of weft's own\n"}
 	n := 0
 	for _, def := range definitions.Defs {
 		nsid, ok := strings.CutPrefix(def.Path, routes.Prefix)

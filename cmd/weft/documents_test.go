@@ -55,7 +55,8 @@ func configurationDocument(root *cli.Command) string {
 	add = func(cmd *cli.Command, typed string) {
 		rows := flagRows(cmd)
 		if cmd != root && len(rows) > 0 {
-			fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n| flag | environment variable | default | meaning |\n| --- | --- | --- | --- |\n",
+			fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n"+
+				"| flag | environment variable | default | meaning |\n| --- | --- | --- | --- |\n",
 				typed, strings.ToUpper(cmd.Usage[:1])+cmd.Usage[1:])
 			b.WriteString(strings.Join(rows, ""))
 		}
