@@ -6,6 +6,8 @@ import (
 	"errors"
 	"reflect"
 	"testing"
+
+	"weft.dev/weft/db"
 )
 
 // oracleFrame reads a frame with encoding/json, whose names of members ignore case: by maps, which don't.
@@ -198,4 +200,24 @@ func BenchmarkFrame(b *testing.B) {
 			}
 		}
 	})
+}
+
+// TestAccountStatus: an account that is not active is hidden, whatever its status says.
+func TestAccountStatus(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		account account
+		want    db.Status
+	}{
+		{account{active: true, status: "takendown"}, db.StatusActive},
+		{account{status: "deleted"}, db.StatusDeleted},
+		{account{status: "takendown"}, db.StatusTakendown},
+		{account{status: "throttled"}, db.StatusInactive},
+		{account{status: "active"}, db.StatusInactive},
+		{account{}, db.StatusInactive},
+	} {
+		if got := tc.account.known(); got != tc.want {
+			t.Errorf("%+v is %s, want %s", tc.account, got, tc.want)
+		}
+	}
 }
