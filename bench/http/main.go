@@ -38,6 +38,9 @@ type options struct {
 	Replay      int
 	Only        string
 	Profile     string
+	Lines       string
+	Peer        string
+	PeerProcess int
 }
 
 const description = `Fills a store with synthetic likes, serves it on loopback and asks, one part after the other:
@@ -57,7 +60,15 @@ Server and clients share the cores, and but for the questions the process, so th
 on a machine that does nothing else; the load is printed with the figures.
 
   go run ./bench/http
-  go run ./bench/http --links 10000000`
+  go run ./bench/http --links 10000000
+
+To compare it with another server of Constellation's API, let that one index the same events first: --lines writes them
+as Jetstream v1 sends them, one JSON object a line, which Constellation reads with --fixture. Then ask both in one run,
+one after the other for each question:
+
+  go run ./bench/http --dir bench --lines events.jsonl --only floor
+  constellation --backend rocks --data peer --fixture events.jsonl
+  go run ./bench/http --dir bench --peer localhost:6789 --peer-process PID`
 
 func main() {
 	common.Main("http", func(ctx context.Context) error {
@@ -91,6 +102,12 @@ func runCommand(ctx context.Context) error {
 				Destination: &o.Only},
 			&cli.StringFlag{Name: "profile", Usage: "write a CPU profile of the server of the questions to a `FILE`",
 				Destination: &o.Profile},
+			&cli.StringFlag{Name: "lines", Usage: "write the stored events to a `FILE`, as lines of Jetstream v1",
+				Destination: &o.Lines},
+			&cli.StringFlag{Name: "peer", Usage: "`HOST:PORT` of another server of Constellation's API that has the same " +
+				"events: ask it the same questions, and measure nothing else", Destination: &o.Peer},
+			&cli.IntFlag{Name: "peer-process", Usage: "the id of its process, for its processor time; 0: not measured",
+				Destination: &o.PeerProcess},
 		},
 		Action: func(ctx context.Context, _ *cli.Command) error { return measure(ctx, o, os.Stdout) },
 	}
@@ -102,6 +119,7 @@ type bench struct {
 	options
 	out   io.Writer
 	store *db.Store
+	lines *lineWriter // nil: none are written
 	addr  string
 	seq   uint64
 	posts int
@@ -123,6 +141,8 @@ func measure(ctx context.Context, o options, out io.Writer) (err error) {
 	b.seq = b.store.Seq()
 	if b.seq == 0 {
 		err = b.fill(ctx)
+	} else if o.Lines != "" {
+		err = errors.New("--lines wants an empty --dir: the lines are written while the store is filled")
 	}
 	err = errors.Join(err, b.store.Close())
 	if err != nil {
@@ -130,7 +150,7 @@ func measure(ctx context.Context, o options, out io.Writer) (err error) {
 	}
 	load, _ := os.ReadFile("/proc/loadavg")
 	fmt.Fprintf(out, "%d cores, load %.14s\n", runtime.GOMAXPROCS(0), load)
-	if err := b.answers(ctx); err != nil || b.Only != "" {
+	if err := b.answers(ctx); err != nil || b.Only != "" || b.Peer != "" {
 		return err
 	}
 	if err := b.open(); err != nil {
@@ -169,7 +189,17 @@ func (b *bench) open() (err error) {
 }
 
 // fill stores likes of random posts, of which one in ten is of the posts of one account.
-func (b *bench) fill(ctx context.Context) error {
+func (b *bench) fill(ctx context.Context) (err error) {
+	if b.Lines != "" {
+		b.lines, err = createLines(b.Lines)
+		if err != nil {
+			return err
+		}
+		defer func() {
+			err = errors.Join(err, b.lines.close())
+			b.lines = nil
+		}()
+	}
 	begin := time.Now()
 	for n := 0; n < b.Links && ctx.Err() == nil; n += 1000 {
 		if err := b.commit(min(1000, b.Links-n), func(int) string { return b.post(b.rand.IntN(b.posts)) }); err != nil {
@@ -215,8 +245,16 @@ func (b *bench) commitFrom(source db.Source, n int, target func(i int) string) e
 			Collection: source.Collection, Rkey: tid, Rev: tid,
 			Links: []db.Link{{Path: source.Path, Target: target(i)}}}
 	}
+	return b.apply(events)
+}
+
+// apply commits events, and writes their lines.
+func (b *bench) apply(events []apply.Event) error {
 	_, err := b.store.Apply(db.Batch{Host: "bench", Events: events})
-	return err
+	if err != nil || b.lines == nil {
+		return err
+	}
+	return b.lines.write(events)
 }
 
 // feedSources are the kinds of links that an app counts under a post.

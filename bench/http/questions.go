@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,15 +50,15 @@ func (b *bench) questions() []question {
 		return func(r *rand.Rand) string { return path(b.post(r.IntN(b.posts))) }
 	}
 	fixed := func(path string) func(*rand.Rand) string { return func(*rand.Rand) string { return path } }
-	const own, constellation = "dev.weft.links.", "blue.microcosm.links."
+	const constellation = "blue.microcosm.links." // all are of the API that Constellation has too
 	qs := []question{
 		{"floor: net/http alone", fixed(floorOf(xrpc(constellation+"getBacklinksCount", special("popular"), "")))},
 		{"floor: of a list of 100",
 			fixed(floorOf(xrpc(constellation+"getBacklinks", special("popular"), "&limit=100")))},
 		{"count", random(func(s string) string { return xrpc(constellation+"getBacklinksCount", s, "") })},
 		{"list of 100", random(func(s string) string { return xrpc(constellation+"getBacklinks", s, "&limit=100") })},
-		{"DIDs, 100", random(func(s string) string { return xrpc(own+"getBacklinkDids", s, "&limit=100") })},
-		{"DIDs, 100 of 16,500", fixed(xrpc(own+"getBacklinkDids", special("popular"), "&limit=100"))},
+		{"DIDs, 100", random(func(s string) string { return xrpc(constellation+"getBacklinkDids", s, "&limit=100") })},
+		{"DIDs, 100 of 16,500", fixed(xrpc(constellation+"getBacklinkDids", special("popular"), "&limit=100"))},
 		{"distinct count", random(func(s string) string { return linkPath("/links/count/distinct-dids", s) })},
 		{"/links/all", random(func(s string) string { return "/links/all?target=" + url.QueryEscape(s) })},
 		{"m2m counts of 20", func(r *rand.Rand) string {
@@ -71,7 +72,7 @@ func (b *bench) questions() []question {
 	list := special("list")
 	return append(qs, question{"count of the long list", fixed(xrpc(constellation+"getBacklinksCount", list, ""))},
 		question{"its first page of 100", fixed(xrpc(constellation+"getBacklinks", list, "&limit=100"))},
-		question{"its DIDs, first 100", fixed(xrpc(own+"getBacklinkDids", list, "&limit=100"))},
+		question{"its DIDs, first 100", fixed(xrpc(constellation+"getBacklinkDids", list, "&limit=100"))},
 		question{"its distinct count", fixed(linkPath("/links/count/distinct-dids", list))},
 		question{"did= filter on it", func(r *rand.Rand) string {
 			return xrpc(constellation+"getBacklinks", list, "&limit=100&did="+did(r.IntN(b.List))+"&did="+did(r.IntN(b.List)))
@@ -113,7 +114,7 @@ func (b *bench) applyAll(ctx context.Context, n int, set func(i int, e *apply.Ev
 			events[i] = apply.Event{Seq: b.seq, TimeUS: now, Op: db.OpCreate, Rkey: tid, Rev: tid}
 			set(from+i, &events[i])
 		}
-		_, err := b.store.Apply(db.Batch{Host: "bench", Events: events})
+		err := b.apply(events)
 		if err != nil {
 			return err
 		}
@@ -121,48 +122,83 @@ func (b *bench) applyAll(ctx context.Context, n int, set func(i int, e *apply.Ev
 	return ctx.Err()
 }
 
-// answers asks each question of a server in a process of its own, over 8 and 32 connections.
+// server is one that is asked.
+type server struct {
+	name      string
+	addr      string
+	processor func(context.Context) (time.Duration, error) // its processor time so far; nil: unknown
+}
+
+// answers asks each question of a server in a process of its own and of the peer, over 8 and 32 connections.
 func (b *bench) answers(ctx context.Context) (err error) {
-	server, err := startChild(ctx, b.options)
+	child, err := startChild(ctx, b.options)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, server.stop()) }()
+	defer func() { err = errors.Join(err, child.stop()) }()
+	servers := []server{{"weft", child.addr, child.processor}}
+	if b.Peer != "" {
+		servers = append(servers, b.peer())
+	}
 	only, err := regexp.Compile(b.Only)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(b.out, "%-24s %12s %12s %10s %10s %12s\n", "question", "8 at once", "32 at once", "p99 of 8", "of 32",
-		"CPU each")
+	fmt.Fprintf(b.out, "%-24s %-6s %12s %12s %10s %10s %12s\n", "question", "of", "8 at once", "32 at once", "p99 of 8",
+		"of 32", "CPU each")
 	for _, q := range b.questions() {
 		if !only.MatchString(q.name) {
 			continue
 		}
-		var rates, tails [2]string
-		var each time.Duration
-		for i, connections := range []int{8, 32} {
-			before, err := server.processor(ctx)
-			if err != nil {
-				return err
+		for _, s := range servers {
+			if s.name != "weft" && strings.HasPrefix(q.name, "floor") {
+				continue
 			}
-			begin := time.Now()
-			times, err := b.ask(ctx, server.addr, connections, q)
+			err := b.measure(ctx, s, q)
 			if err != nil {
-				return err
+				return fmt.Errorf("%s of %s: %w", q.name, s.name, err)
 			}
-			took := time.Since(begin)
-			after, err := server.processor(ctx)
-			if err != nil {
-				return err
-			}
-			rates[i] = fmt.Sprintf("%.0f/s", float64(len(times))/took.Seconds())
-			tails[i] = quantile(times, .99).String()
-			each = (after - before) / time.Duration(max(len(times), 1))
 		}
-		fmt.Fprintf(b.out, "%-24s %12s %12s %10s %10s %12s\n", q.name, rates[0], rates[1], tails[0], tails[1],
-			each.Round(100*time.Nanosecond))
 	}
 	return nil
+}
+
+// measure asks a question of a server and prints a row.
+func (b *bench) measure(ctx context.Context, s server, q question) error {
+	var rates, tails [2]string
+	each := "-"
+	for i, connections := range []int{8, 32} {
+		before, err := s.usage(ctx)
+		if err != nil {
+			return err
+		}
+		begin := time.Now()
+		times, err := b.ask(ctx, s.addr, connections, q)
+		if err != nil {
+			return err
+		}
+		took := time.Since(begin)
+		after, err := s.usage(ctx)
+		if err != nil {
+			return err
+		}
+		rates[i] = fmt.Sprintf("%.0f/s", float64(len(times))/took.Seconds())
+		tails[i] = quantile(times, .99).String()
+		if s.processor != nil {
+			each = ((after - before) / time.Duration(max(len(times), 1))).Round(100 * time.Nanosecond).String()
+		}
+	}
+	fmt.Fprintf(b.out, "%-24s %-6s %12s %12s %10s %10s %12s\n", q.name, s.name, rates[0], rates[1], tails[0], tails[1],
+		each)
+	return nil
+}
+
+// usage returns the processor time so far; 0: unknown.
+func (s server) usage(ctx context.Context) (time.Duration, error) {
+	if s.processor == nil {
+		return 0, nil
+	}
+	return s.processor(ctx)
 }
 
 // ask asks a question over kept connections, each as soon as it has the answer before, for a third of --for.
