@@ -20,10 +20,12 @@ type Index struct {
 
 	mu      sync.Mutex // serialises the changes of the snapshot
 	commits signal
-	failed  atomic.Pointer[error] // the fault that stopped writing
-	growth  disk.Growth
-	room    room // unused in a follower
-	use     *disk.Usage
+	// openGaps counts the open gaps; nil: another process changes them, and each Stats walks them.
+	openGaps *openGaps
+	failed   atomic.Pointer[error] // the fault that stopped writing
+	growth   disk.Growth
+	room     room // unused in a follower
+	use      *disk.Usage
 
 	seals, compactions worked // zero in a follower
 	// Bytes written to the WAL and by checkpoints since the store was opened; zero in a follower.

@@ -32,7 +32,7 @@ var bounded = map[string]string{
 	`SELECT actor, was, now AS "is", purge, after FROM sealed_jobs`:                                "at a start",
 	"SELECT from_seq, to_seq FROM gaps WHERE host = ? AND from_seq <= ? AND to_seq >= ?":           "only repeats ask",
 	"SELECT id, did FROM actors WHERE id IN (SELECT value FROM json_each(?))":                      "the array has a page's accounts",
-	"SELECT count(*) FROM gaps WHERE state = 'open'":                                               "a gap is a fault of an upstream",
+	"SELECT count(*) FROM gaps WHERE state = 'open'":                                               "after a change of the gaps: openGaps",
 	`SELECT host, kind, seq, high_seq, time_us, cursor_us, instance, followed_us, clock_us, epoch
 		FROM upstream`: "upstreams are those that the operator named",
 }

@@ -65,10 +65,24 @@ func (s *Index) Stats(ctx context.Context) (Stats, error) {
 	if err := s.Failed(); err != nil {
 		st.Failed = err.Error()
 	}
-	if err := s.core.Reader.GetContext(ctx, &st.Gaps, "SELECT count(*) FROM gaps WHERE state = 'open'"); err != nil {
+	var err error
+	st.Gaps, err = s.countGaps(ctx)
+	if err != nil {
 		return Stats{}, fmt.Errorf("db: count gaps: %w", err)
 	}
 	return st, nil
+}
+
+// countGaps counts the open gaps. A store walks over the gaps only after a change of them.
+func (s *Index) countGaps(ctx context.Context) (int64, error) {
+	walk := func() (n int64, err error) {
+		err = s.core.Reader.GetContext(ctx, &n, "SELECT count(*) FROM gaps WHERE state = 'open'")
+		return n, err
+	}
+	if s.openGaps == nil {
+		return walk()
+	}
+	return s.openGaps.count(walk)
 }
 
 // Stats holds the sizes of an index, and the state of its writer.

@@ -162,6 +162,7 @@ func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 		now:         time.Now,
 	}
 	s.defaults(cfg)
+	s.openGaps = &openGaps{}
 	s.state = s.newState()
 	if cfg.Checkpoint.IsZero() {
 		s.cfg.Checkpoint = checkpoint.Default()

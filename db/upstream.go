@@ -74,6 +74,7 @@ func (s *Store) Forget() error {
 		DELETE FROM meta WHERE key = 'started_us'; COMMIT`); err != nil {
 		return s.fail(fmt.Errorf("db: forget the upstreams: %w", err))
 	}
+	s.openGaps.changed()
 	next := *v
 	next.Upstreams = map[string]index.Upstream{}
 	next.MaxUS = 0

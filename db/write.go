@@ -146,6 +146,9 @@ func (w *writing) commit(rs *apply.Rows, up progress) error {
 		return err
 	}
 	s.log = w.window
+	if up.gap != nil || len(rs.Aborted) > 0 {
+		s.openGaps.changed()
+	}
 	return nil
 }
 
