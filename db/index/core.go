@@ -61,7 +61,10 @@ func NewCore(cfg CoreConfig) *Core {
 	if cfg.ShortList == 0 {
 		cfg.ShortList = ShortList
 	}
-	return &Core{CoreConfig: cfg, Blocks: segment.NewCache(cfg.CacheBytes)}
+	return &Core{CoreConfig: cfg, Blocks: segment.NewCache(cfg.CacheBytes),
+		didCache:    newCache(didCacheBytes, nameSize),
+		nsidCache:   newCache(kindCacheBytes, nameSize),
+		sourceCache: newCache(kindCacheBytes, sourceSize)}
 }
 
 // Queries returns the queries over the core.

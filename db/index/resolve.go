@@ -142,17 +142,39 @@ func sourceID(source Source, idOf func(name []byte) (uint64, bool, error)) (id, 
 // Memory is the memory that the index takes, in bytes.
 func (v *Snapshot) Memory() int { return v.Targets.Memory() + v.Records.Memory() + v.Names.Memory() }
 
-// cacheSize bounds each half of a cache unless it says otherwise: 100,000 DIDs are about 10 MB.
-const cacheSize = 100_000
+const (
+	// cacheSize bounds each half of a cache unless it says otherwise: 100,000 DIDs are about 10 MB.
+	cacheSize = 100_000
+	// didCacheBytes bounds each half of the cache of DIDs in bytes. 100,000 DIDs of 32 bytes stay below it; DIDs of 2 kB,
+	// which only an attacker has, would take 200 MB.
+	didCacheBytes = 12 << 20
+	// kindCacheBytes bounds each half of the caches of collections and of sources in bytes: 30,000 usual ones. 100,000
+	// sources with paths of 512 bytes would take 90 MB.
+	kindCacheBytes = 4 << 20
+	// cacheEntryBytes is about what an entry of a cache takes besides the bytes of its value.
+	cacheEntryBytes = 64
+)
 
 // cache holds what was used lately: when its young half is full, the old half goes. Names never change, so that nothing
 // is ever invalidated. The zero cache is empty.
 type cache[K comparable, V any] struct {
-	most int // entries of each half; 0: cacheSize
+	most      int         // entries of each half; 0: cacheSize
+	mostBytes int         // of each half; read only with size
+	size      func(V) int // of a value in bytes; nil: all values are small
 
 	mu         sync.Mutex
 	young, old map[K]V
+	bytes      int // of the young half
 }
+
+// newCache returns a cache whose halves are bounded in bytes.
+func newCache[V any](mostBytes int, size func(V) int) cache[uint64, V] {
+	return cache[uint64, V]{mostBytes: mostBytes, size: size}
+}
+
+func nameSize(name string) int { return len(name) }
+
+func sourceSize(s Source) int { return len(s.Collection) + len(s.Path) }
 
 func (c *cache[K, V]) get(key K) (V, bool) {
 	c.mu.Lock()
@@ -193,8 +215,18 @@ func (c *cache[K, V]) put(key K, v V) {
 }
 
 func (c *cache[K, V]) add(key K, v V) {
-	if c.young == nil || len(c.young) >= cmp.Or(c.most, cacheSize) {
+	bytes := 0
+	if c.size != nil {
+		bytes = c.size(v) + cacheEntryBytes
+		if bytes > c.mostBytes {
+			return
+		}
+	}
+	isFull := len(c.young) >= cmp.Or(c.most, cacheSize) || c.size != nil && c.bytes+bytes > c.mostBytes
+	if c.young == nil || isFull {
 		c.young, c.old = map[K]V{}, c.young
+		c.bytes = 0
 	}
 	c.young[key] = v
+	c.bytes += bytes
 }

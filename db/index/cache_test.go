@@ -1,0 +1,65 @@
+package index
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestCacheBytes: the caches of names are bounded in bytes, however long the names are, hold as many usual names as
+// their number allows, and go on to answer.
+func TestCacheBytes(t *testing.T) {
+	t.Parallel()
+	core := NewCore(CoreConfig{})
+	for _, tc := range []struct {
+		name  string
+		bytes int // of a name
+		put   func(id uint64, name string)
+		get   func(id uint64) (string, bool)
+		held  func() (bytes, entries int)
+		most  int // bytes of each half
+		least int // entries that fit
+	}{
+		{"usual DIDs", 32, func(id uint64, name string) { core.Remember('d', id, name) }, core.didCache.get,
+			func() (int, int) { return heldBy(&core.didCache) }, didCacheBytes, 2 * cacheSize},
+		{"collections of 317 bytes", 317, func(id uint64, name string) { core.Remember('c', id, name) },
+			core.nsidCache.get, func() (int, int) { return heldBy(&core.nsidCache) }, kindCacheBytes, 10_000},
+		{"sources of 800 bytes", 800, func(id uint64, name string) {
+			core.sourceCache.put(id, Source{Collection: name[:300], Path: name[300:]})
+		}, func(id uint64) (string, bool) {
+			s, ok := core.sourceCache.get(id)
+			return s.Collection + s.Path, ok
+		}, func() (int, int) { return heldBy(&core.sourceCache) }, kindCacheBytes, 5_000},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			name := strings.Repeat("x", tc.bytes)
+			for id := range uint64(3 * cacheSize) {
+				tc.put(id, name)
+				got, ok := tc.get(id)
+				if !ok || got != name {
+					t.Fatalf("it does not hold the name %d that was put last", id)
+				}
+			}
+			bytes, entries := tc.held()
+			if bytes > 2*tc.most || entries < tc.least/2 {
+				t.Errorf("it holds %d bytes of %d names, want at most %d bytes and at least %d names", bytes, entries,
+					2*tc.most, tc.least/2)
+			}
+		})
+	}
+	core.Remember('d', 1<<40, strings.Repeat("x", didCacheBytes))
+	_, ok := core.CachedDID(1 << 40)
+	if ok {
+		t.Error("it holds a name of more than its bound")
+	}
+}
+
+// heldBy returns the bytes and the number of the values of a cache.
+func heldBy[V any](c *cache[uint64, V]) (bytes, entries int) {
+	for _, half := range []map[uint64]V{c.young, c.old} {
+		for _, v := range half {
+			bytes += c.size(v) + cacheEntryBytes
+			entries++
+		}
+	}
+	return bytes, entries
+}
