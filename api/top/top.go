@@ -209,7 +209,9 @@ func (c *Counter) areOld(ctx context.Context, after uint64, limit int) (last uin
 
 // readPast reads some rows of the past. It sets done when no relevant rows or no time are left. It counts each portion
 // at once, because a thousand rows of large records take a gigabyte. After an error it may count rows twice, which
-// raises bounds but makes no answer wrong.
+// raises bounds but makes no answer wrong. Links of pruned rows that are dated ahead of their commit by more than
+// codec.MaxSkewUS stay unknown: lists are ordered by time, but no tree is, so only a walk over all links would find
+// them.
 func (c *Counter) readPast(ctx context.Context) error {
 	from := c.past - min(c.past, rowsAtOnce)
 	_, old, err := c.areOld(ctx, from, int(c.past-from))
