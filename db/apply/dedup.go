@@ -188,8 +188,9 @@ func (f *Applier) readDedupWindow(upTo uint64) error {
 		var did, nsid string
 		var rkey any
 		var rev int64 // a TID may use the sign bit
-		if err := rows.Scan(&r.Seq, &r.TimeUS, &r.Op, &r.Actor, &did, &nsid, &rkey, &rev, &r.Status); err != nil {
-			return err
+		if err := rows.Scan(logrow.Unsigned(&r.Seq), &r.TimeUS, logrow.Unsigned(&r.Op), logrow.Unsigned(&r.Actor), &did,
+			&nsid, &rkey, &rev, logrow.Unsigned(&r.Status)); err != nil {
+			return fmt.Errorf("log row %d: %w", r.Seq, err)
 		}
 		r.Rev = uint64(rev)
 		r.Rkey, err = codec.DecodeRkeyColumn(rkey)

@@ -98,9 +98,9 @@ func (s *State) loadNewNames(ctx context.Context, q logrow.Queryer, v *index.Sna
 		for rows.Next() {
 			var id, collection uint64
 			var name string
-			if err := rows.Scan(&id, &collection, &name); err != nil {
+			if err := rows.Scan(logrow.Unsigned(&id), logrow.Unsigned(&collection), &name); err != nil {
 				_ = rows.Close()
-				return err
+				return fmt.Errorf("name %c %d: %w", k.kind, id, err)
 			}
 			key := []byte{k.kind}
 			if k.kind == 's' {

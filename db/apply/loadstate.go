@@ -41,8 +41,8 @@ func (s *State) loadStatus(ctx context.Context, q logrow.Queryer, sealed uint64)
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		var p logrow.StatusRow
-		if err := rows.Scan(&p.Actor, &p.Status, &p.SinceUS); err != nil {
-			return 0, err
+		if err := rows.Scan(logrow.Unsigned(&p.Actor), logrow.Unsigned(&p.Status), &p.SinceUS); err != nil {
+			return 0, fmt.Errorf("the status of account %d: %w", p.Actor, err)
 		}
 		s.status.set(p.Actor, p.Status)
 		sum += p.Checksum()
@@ -61,16 +61,22 @@ type actorStatus struct {
 
 // takeBackStatus takes back the changes of statuses by the log rows after one and up to another.
 func (s *State) takeBackStatus(ctx context.Context, q logrow.Queryer, behind, upTo uint64) error {
-	var since []actorStatus
-	if err := q.SelectContext(ctx, &since,
-		"SELECT actor, status FROM records WHERE seq > ? AND seq <= ? AND op = ? ORDER BY seq DESC",
-		int64(behind), int64(upTo), int64(logrow.OpAccount)); err != nil {
+	rows, err := q.QueryContext(ctx,
+		"SELECT seq, actor, status FROM records WHERE seq > ? AND seq <= ? AND op = ? ORDER BY seq DESC",
+		int64(behind), int64(upTo), int64(logrow.OpAccount))
+	if err != nil {
 		return err
 	}
-	for _, p := range since {
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var seq int64
+		var p actorStatus
+		if err := rows.Scan(&seq, logrow.Unsigned(&p.Actor), logrow.Unsigned(&p.Status)); err != nil {
+			return fmt.Errorf("log row %d: %w", seq, err)
+		}
 		s.status.set(p.Actor, logrow.Status(p.Status>>4&7))
 	}
-	return nil
+	return rows.Err()
 }
 
 // loadResyncs opens the resyncs that were open at a log row, with the records seen up to it.

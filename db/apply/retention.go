@@ -37,7 +37,7 @@ func (s *State) LoadRetention(ctx context.Context, q logrow.Queryer) error {
 	for sources.Next() {
 		var id uint64
 		var nsid, path string
-		if err := sources.Scan(&id, &nsid, &path); err != nil {
+		if err := sources.Scan(logrow.Unsigned(&id), &nsid, &path); err != nil {
 			return fmt.Errorf("read sources: %w", err)
 		}
 		s.keep.Add(id, nsid, path)

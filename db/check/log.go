@@ -3,6 +3,7 @@ package check
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -142,8 +143,12 @@ func (c *checker) effects(ctx context.Context, from, newest uint64) error {
 		var r logrow.Row
 		var l logrow.LinkRow
 		var rkey any
-		if err := rows.Scan(&r.Seq, &r.Op, &r.Actor, &r.Collection, &rkey, &l.Op, &l.Source, &l.Target,
-			&l.Rank); err != nil {
+		err := rows.Scan(logrow.Unsigned(&r.Seq), logrow.Unsigned(&r.Op), logrow.Unsigned(&r.Actor),
+			logrow.Unsigned(&r.Collection), &rkey, logrow.Unsigned(&l.Op), logrow.Unsigned(&l.Source), &l.Target, &l.Rank)
+		if errors.Is(err, codec.ErrMalformed) {
+			continue // a rule has reported it
+		}
+		if err != nil {
 			return err
 		}
 		r.Rkey, err = codec.DecodeRkeyColumn(rkey)
@@ -173,7 +178,7 @@ type purge struct{ last, before uint64 }
 
 // purges finds the accounts that the log deletes.
 func (c *checker) purges(ctx context.Context, from uint64) (map[uint64]purge, error) {
-	var rows []struct{ Actor, Seq uint64 }
+	var rows []struct{ Actor, Seq int64 } // an account below 0 is one that a rule reports
 	if err := c.s.Reader().SelectContext(ctx, &rows,
 		"SELECT actor, seq FROM records WHERE seq >= ? AND op = ? AND status & 15 = ? ORDER BY seq",
 		int64(from), int64(logrow.OpAccount), int64(logrow.StatusDeleted)); err != nil {
@@ -181,7 +186,7 @@ func (c *checker) purges(ctx context.Context, from uint64) (map[uint64]purge, er
 	}
 	purged := map[uint64]purge{}
 	for _, r := range rows {
-		purged[r.Actor] = purge{r.Seq, purged[r.Actor].last}
+		purged[uint64(r.Actor)] = purge{uint64(r.Seq), purged[uint64(r.Actor)].last}
 	}
 	return purged, nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/link"
 )
 
@@ -71,11 +72,17 @@ func (c *checker) nameRows(ctx context.Context, t nameTable, where string, args 
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var id, collection uint64
+		var rowID, in int64
 		var name string
-		if err := rows.Scan(&id, &collection, &name); err != nil {
+		if err := rows.Scan(&rowID, &in, &name); err != nil {
 			return err
 		}
+		if min(rowID, in) < 0 {
+			c.found(KindName, mendDB, "%s %d, %s, of collection %d, has a number below 0", t.what, rowID, name, in)
+			continue
+		}
+		id := uint64(rowID)
+		collection := uint64(in)
 		key := []byte{t.kind}
 		if t.kind == 's' {
 			key = codec.AppendID(key, collection)
@@ -133,8 +140,8 @@ func (c *checker) nameEntries(ctx context.Context) error {
 			var collection uint64
 			var name string
 			err := c.s.Reader().QueryRowContext(ctx, "SELECT collection, name FROM "+t.from+" WHERE id = ?",
-				int64(id)).Scan(&collection, &name)
-			if err != nil && !errors.Is(err, sql.ErrNoRows) {
+				int64(id)).Scan(logrow.Unsigned(&collection), &name)
+			if err != nil && !errors.Is(err, sql.ErrNoRows) && !errors.Is(err, codec.ErrMalformed) {
 				return err
 			}
 			want := []byte{t.kind}
@@ -167,7 +174,11 @@ func (c *checker) loadIDs(ctx context.Context) error {
 	defer rows.Close()
 	for rows.Next() {
 		var id, collection uint64
-		if err := rows.Scan(&id, &collection); err != nil {
+		err := rows.Scan(logrow.Unsigned(&id), logrow.Unsigned(&collection))
+		if errors.Is(err, codec.ErrMalformed) {
+			continue // nameRows reports it
+		}
+		if err != nil {
 			return err
 		}
 		for uint64(len(c.sources)) < id {
