@@ -96,7 +96,7 @@ func (in *Ingest) pickHost(ctx context.Context, current *host) *host {
 	if last != nil && up != last {
 		why, _ := last.Failure()
 		in.metrics.switches.Inc()
-		in.cfg.Logger.Warn("failing over to another upstream", "from", last.URL, "to", up.URL, "why", why)
+		in.cfg.Logger.Warn("failing over to another upstream", "from", last.URL, "to", up.URL, "waited", wait, "why", why)
 	}
 	return in.hostOf(up)
 }
