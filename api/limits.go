@@ -6,7 +6,7 @@ import (
 	"runtime"
 
 	"weft.dev/weft/api/budget"
-	"weft.dev/weft/memlimit"
+	"weft.dev/weft/db/memlimit"
 )
 
 // limits are the resources that all clients share. Each is a budget: a request takes its part before the work begins,

@@ -9,7 +9,7 @@ import (
 
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/index"
-	"weft.dev/weft/panics"
+	"weft.dev/weft/db/panics"
 )
 
 // Apply applies a batch and commits it with its upstream's cursor, in one transaction, or in several parts if its

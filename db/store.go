@@ -24,10 +24,10 @@ import (
 	"weft.dev/weft/db/keep"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/pagecopy"
+	"weft.dev/weft/db/panics"
 	"weft.dev/weft/db/schema"
 	"weft.dev/weft/db/sqliteuri"
 	"weft.dev/weft/link"
-	"weft.dev/weft/panics"
 )
 
 // Config configures a store.

@@ -7,7 +7,7 @@ import (
 
 	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/lsm"
-	"weft.dev/weft/panics"
+	"weft.dev/weft/db/panics"
 )
 
 // errClosed ends the writing of a segment when the store closes: Close doesn't wait for a compaction.

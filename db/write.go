@@ -6,7 +6,7 @@ import (
 
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/logrow"
-	"weft.dev/weft/panics"
+	"weft.dev/weft/db/panics"
 )
 
 // writing is the transaction of a batch. The log rows of a large batch are written while its rest is applied: both take

@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"weft.dev/weft/memlimit"
+	"weft.dev/weft/db/memlimit"
 )
 
 const (

@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/panics"
 	"weft.dev/weft/humanize"
-	"weft.dev/weft/panics"
 )
 
 // socketName is the socket in the data directory. A running weft takes requests on it that other processes can't do

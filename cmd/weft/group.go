@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"weft.dev/weft/panics"
+	"weft.dev/weft/db/panics"
 )
 
 // group runs named goroutines. Its context ends with the first error, or with the context it was made of.

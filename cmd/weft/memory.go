@@ -10,7 +10,7 @@ import (
 	sizes "github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v3"
 
-	"weft.dev/weft/memlimit"
+	"weft.dev/weft/db/memlimit"
 )
 
 const (

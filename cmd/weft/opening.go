@@ -14,8 +14,8 @@ import (
 
 	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
+	"weft.dev/weft/db/panics"
 	"weft.dev/weft/humanize"
-	"weft.dev/weft/panics"
 )
 
 // retryAfter is the Retry-After header while the index is opened, in seconds.

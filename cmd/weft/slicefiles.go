@@ -15,10 +15,10 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/panics"
 	"weft.dev/weft/humanize"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/upstream"
-	"weft.dev/weft/panics"
 )
 
 // sliceFiles are the files that --dids and --subjects read, which may change while weft runs.

@@ -16,9 +16,9 @@ import (
 
 	"github.com/superfly/ltx"
 
+	"weft.dev/weft/db/panics"
 	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/db/replica/restore"
-	"weft.dev/weft/panics"
 )
 
 // fence is set once, for the rest of the process, when nothing may be written to the replica any more.

@@ -5,7 +5,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"weft.dev/weft/panics"
+	"weft.dev/weft/db/panics"
 )
 
 // start runs a named goroutine of a group. A panic is logged with the name before it ends the process.

@@ -20,10 +20,10 @@ import (
 
 	"github.com/superfly/ltx"
 
+	"weft.dev/weft/db/panics"
 	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/db/replica/restore"
 	"weft.dev/weft/humanize"
-	"weft.dev/weft/panics"
 )
 
 // leaseSub is the directory of the leases beneath a replica's path: PATH/lease/GENERATION, 16 hexadecimal digits.

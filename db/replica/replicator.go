@@ -31,8 +31,8 @@ import (
 
 	"weft.dev/weft/db/dirlock"
 	"weft.dev/weft/db/disk"
+	"weft.dev/weft/db/panics"
 	"weft.dev/weft/db/replica/config"
-	"weft.dev/weft/panics"
 )
 
 // ReplicatorConfig configures a replicator.

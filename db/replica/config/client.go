@@ -11,7 +11,7 @@ import (
 	"github.com/benbjohnson/litestream/s3"
 	"github.com/benbjohnson/litestream/sftp"
 
-	"weft.dev/weft/memlimit"
+	"weft.dev/weft/db/memlimit"
 )
 
 // Directories beneath a replica's path.
