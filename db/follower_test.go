@@ -270,7 +270,11 @@ func TestFollowerHolds(t *testing.T) {
 	if err := applyAll(s, events[:700], 50, func() {}); err != nil {
 		t.Fatal(err)
 	}
-	<-entered // the manifest has a segment
+	select {
+	case <-entered: // the manifest has a segment
+	case <-time.After(2 * time.Minute):
+		t.Fatal("nothing is sealed")
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -70,7 +70,7 @@ type StatusSpace struct {
 	Memory   int64         `json:"memory_bytes"`
 	Levels   []StatusLevel `json:"levels"` // of segments, from 0
 	PerLink  *float64      `json:"bytes_per_link"`
-	Written  *float64      `json:"write_amplification"` // bytes written for each byte sealed into segments, since the start
+	Written  *float64      `json:"write_amplification"` // bytes written for each byte sealed into a segment, since start
 	Free     *int64        `json:"free_bytes"`          // of the file system, or of the budget where that has less room
 	Total    *int64        `json:"total_bytes"`
 	Budget   *int64        `json:"budget_bytes"`  // that all files may take; null: no budget

@@ -34,7 +34,8 @@ func dial(addr string) (*asker, error) {
 
 // get asks for a path and passes over the answer, which must be a 200.
 func (a *asker) get(path string) error {
-	a.out = append(append(append(a.out[:0], "GET "...), path...), " HTTP/1.1\r\nHost: weft\r\nAccept: application/json\r\n\r\n"...)
+	const rest = " HTTP/1.1\r\nHost: weft\r\nAccept: application/json\r\n\r\n"
+	a.out = append(append(append(a.out[:0], "GET "...), path...), rest...)
 	if _, err := a.conn.Write(a.out); err != nil {
 		return err
 	}

@@ -15,8 +15,8 @@ import (
 const (
 	// faultsKept is the number of different faults on /status: more than people read.
 	faultsKept = 20
-	// detailBytes limits the text of an error on /status. It suffices to find the error in the log output, which has all of
-	// it.
+	// detailBytes limits the text of an error on /status. It suffices to find the error in the log output, which has
+	// all of it.
 	detailBytes = 300
 )
 

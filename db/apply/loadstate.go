@@ -13,21 +13,25 @@ import (
 
 // loadJobs reads the jobs as of the newest segment.
 func (s *State) loadJobs(ctx context.Context, q logrow.Queryer) error {
-	var rows []struct {
-		Actor   uint64
-		Was, Is bool
-		Purge   uint8
-		After   []byte
-	}
-	if err := q.SelectContext(ctx, &rows,
-		"SELECT actor, was, now AS \"is\", purge, after FROM sealed_jobs"); err != nil {
+	rows, err := q.QueryContext(ctx, "SELECT actor, was, now, purge, after FROM sealed_jobs")
+	if err != nil {
 		return err
 	}
-	for _, r := range rows {
-		s.jobs[r.Actor] = &job{was: r.Was, is: r.Is, purge: r.Purge&sealedPurge != 0, down: r.Purge&sealedDown != 0,
-			thenPurge: r.Purge&sealedThenPurge != 0, after: r.After}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var actor uint64
+		var purge uint8
+		j := &job{}
+		err := rows.Scan(logrow.Unsigned(&actor), &j.was, &j.is, logrow.Unsigned(&purge), &j.after)
+		if err != nil {
+			return fmt.Errorf("the job of account %d: %w", actor, err)
+		}
+		j.purge = purge&sealedPurge != 0
+		j.down = purge&sealedDown != 0
+		j.thenPurge = purge&sealedThenPurge != 0
+		s.jobs[actor] = j
 	}
-	return nil
+	return rows.Err()
 }
 
 // loadStatus reads the present statuses and takes back the changes after a log row. It returns the checksum of the
@@ -81,8 +85,8 @@ func (s *State) takeBackStatus(ctx context.Context, q logrow.Queryer, behind, up
 
 // loadResyncs opens the resyncs that were open at a log row, with the records seen up to it.
 func (s *State) loadResyncs(ctx context.Context, q logrow.Queryer, sealed uint64) error {
-	var open []openResync
-	if err := q.SelectContext(ctx, &open, "SELECT actor, rev, since_seq, host, sync_seq FROM resyncs"); err != nil {
+	open, err := readOpenResyncs(ctx, q)
+	if err != nil {
 		return err
 	}
 	s.opened = map[uint64]openResync{}
@@ -93,41 +97,70 @@ func (s *State) loadResyncs(ctx context.Context, q logrow.Queryer, sealed uint64
 		}
 		r := &resync{rev: uint64(o.Rev), host: o.Host, synced: o.Sync, seen: map[string]struct{}{}, since: o.Since}
 		s.resyncs[o.Actor] = r
-		var rows []struct {
-			TimeUS     int64 `db:"time_us"`
-			Op         logrow.Op
-			Rev        int64
-			Collection uint64
-			Rkey       any
-		}
-		if err := q.SelectContext(ctx, &rows,
-			`SELECT time_us, op, ifnull(rev, 0) AS rev, ifnull(collection, 0) AS collection, rkey
-			FROM records WHERE seq BETWEEN ? AND ? AND actor = ? AND op NOT IN (?, ?, ?, ?) ORDER BY seq`,
-			int64(o.Since), int64(sealed), int64(o.Actor), int64(logrow.OpAccount), int64(logrow.OpJob),
-			int64(logrow.OpRewritten), int64(logrow.OpTurn)); err != nil {
-			return err
-		}
-		for _, row := range rows {
-			r.begun = r.begun || row.Op == logrow.OpBegun
-			if row.Op == logrow.OpSync || row.Op == logrow.OpBegun {
-				r.lastUS = row.TimeUS
-				continue
-			}
-			rkey, err := codec.DecodeRkeyColumn(row.Rkey)
-			if err != nil || rkey == nil {
-				return fmt.Errorf("a row of the resync since log row %d: %w", o.Since, cmp.Or(err, codec.ErrMalformed))
-			}
-			r.replayed(row.Op, uint64(row.Rev), row.TimeUS, codec.RecordKey(nil, o.Actor, row.Collection, rkey))
+		err := r.loadSeen(ctx, q, o.Actor, sealed)
+		if err != nil {
+			return fmt.Errorf("a row of the resync since log row %d: %w", o.Since, err)
 		}
 	}
 	return nil
+}
+
+func readOpenResyncs(ctx context.Context, q logrow.Queryer) (open []openResync, err error) {
+	rows, err := q.QueryContext(ctx, "SELECT actor, rev, since_seq, host, sync_seq FROM resyncs")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var o openResync
+		err := rows.Scan(logrow.Unsigned(&o.Actor), &o.Rev, logrow.Unsigned(&o.Since), &o.Host, logrow.Unsigned(&o.Sync))
+		if err != nil {
+			return nil, fmt.Errorf("the resync of account %d: %w", o.Actor, err)
+		}
+		open = append(open, o)
+	}
+	return open, rows.Err()
+}
+
+// loadSeen reads the records that an open resync has seen up to a log row.
+func (r *resync) loadSeen(ctx context.Context, q logrow.Queryer, actor, sealed uint64) error {
+	rows, err := q.QueryContext(ctx,
+		`SELECT time_us, op, ifnull(rev, 0) AS rev, ifnull(collection, 0) AS collection, rkey
+		FROM records WHERE seq BETWEEN ? AND ? AND actor = ? AND op NOT IN (?, ?, ?, ?) ORDER BY seq`,
+		int64(r.since), int64(sealed), int64(actor), int64(logrow.OpAccount), int64(logrow.OpJob),
+		int64(logrow.OpRewritten), int64(logrow.OpTurn))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var timeUS, rev int64
+		var op logrow.Op
+		var collection uint64
+		var column any
+		err := rows.Scan(&timeUS, logrow.Unsigned(&op), &rev, logrow.Unsigned(&collection), &column)
+		if err != nil {
+			return err
+		}
+		r.begun = r.begun || op == logrow.OpBegun
+		if op == logrow.OpSync || op == logrow.OpBegun {
+			r.lastUS = timeUS
+			continue
+		}
+		rkey, err := codec.DecodeRkeyColumn(column)
+		if err != nil || rkey == nil {
+			return cmp.Or(err, codec.ErrMalformed)
+		}
+		r.replayed(op, uint64(rev), timeUS, codec.RecordKey(nil, actor, collection, rkey))
+	}
+	return rows.Err()
 }
 
 // openResync is a resync that was open when the store closed.
 type openResync struct {
 	Actor uint64
 	Rev   int64
-	Since uint64 `db:"since_seq"`
+	Since uint64
 	Host  string
-	Sync  uint64 `db:"sync_seq"`
+	Sync  uint64
 }

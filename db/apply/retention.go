@@ -38,7 +38,7 @@ func (s *State) LoadRetention(ctx context.Context, q logrow.Queryer) error {
 		var id uint64
 		var nsid, path string
 		if err := sources.Scan(logrow.Unsigned(&id), &nsid, &path); err != nil {
-			return fmt.Errorf("read sources: %w", err)
+			return fmt.Errorf("read source %d: %w", id, err)
 		}
 		s.keep.Add(id, nsid, path)
 	}

@@ -46,6 +46,13 @@ func TestCacheBytes(t *testing.T) {
 			}
 		})
 	}
+	core.Remember('d', 1<<41, "did:plc:first")
+	for range 2 * didCacheBytes / 64 { // as filters by the same accounts do
+		core.Remember('d', 1<<42, "did:plc:again")
+	}
+	if _, ok := core.CachedDID(1 << 41); !ok {
+		t.Error("a name that is put again and again displaces another")
+	}
 	core.Remember('d', 1<<40, strings.Repeat("x", didCacheBytes))
 	_, ok := core.CachedDID(1 << 40)
 	if ok {

@@ -214,7 +214,11 @@ func (c *cache[K, V]) put(key K, v V) {
 	c.add(key, v)
 }
 
+// add adds a value. One of a name that the young half has is the same: names never change.
 func (c *cache[K, V]) add(key K, v V) {
+	if _, ok := c.young[key]; ok {
+		return
+	}
 	bytes := 0
 	if c.size != nil {
 		bytes = c.size(v) + cacheEntryBytes

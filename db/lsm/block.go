@@ -77,21 +77,26 @@ func (b *Block) Range(from, to []byte) (lo, hi int) {
 	lo = b.Search(from)
 	hi = len(b.ends)
 	if to != nil {
-		hi = lo + sort.Search(hi-lo, func(i int) bool { return bytes.Compare(b.Key(lo+i), to) >= 0 })
+		hi = endOf(lo, hi, func(i int) bool { return string(b.Key(i)) < string(to) })
 	}
 	return lo, hi
 }
 
-// prefixEnd returns the index of the first entry of [lo, hi) whose key does not begin with prefix; hi if all do. Entry
-// lo does. It looks ahead in steps that double, since most prefixes have few entries.
+// prefixEnd returns the index of the first entry of [lo, hi) whose key does not begin with prefix; hi if all do.
 func (b *Block) prefixEnd(lo, hi int, prefix []byte) int {
+	return endOf(lo, hi, func(i int) bool { return bytes.HasPrefix(b.Key(i), prefix) })
+}
+
+// endOf returns the index of the first entry of [lo, hi) that is not in a range that begins at lo; hi if all are. It
+// looks ahead in steps that double: most ranges have few entries, which lie in memory that the search for lo has read.
+func endOf(lo, hi int, in func(i int) bool) int {
 	step := 1
-	for lo+step < hi && bytes.HasPrefix(b.Key(lo+step), prefix) {
+	for step <= hi-lo && in(lo+step-1) {
 		lo += step
 		step *= 2
 	}
-	n := min(step, hi-lo) // entry lo+n is the first that is known not to
-	return lo + 1 + sort.Search(n-1, func(i int) bool { return !bytes.HasPrefix(b.Key(lo+1+i), prefix) })
+	n := min(step-1, hi-lo) // of the next entries, it is not known whether they are in the range
+	return lo + sort.Search(n, func(i int) bool { return !in(lo + i) })
 }
 
 // BlockIterator iterates over a block.

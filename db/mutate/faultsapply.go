@@ -104,7 +104,7 @@ var applyFaults = []fault{
 	},
 	{
 		"a sealed job forgets that it goes down", "db/apply/loadstate.go",
-		"down: r.Purge&sealedDown != 0", "down: false",
+		"j.down = purge&sealedDown != 0", "j.down = false",
 		"db.TestFlappingAccounts",
 	},
 	{

@@ -226,8 +226,8 @@ var indexFaults = []fault{
 		"db/segment.TestTreeEqualsMap",
 	},
 	{
-		"the sum of a prefix in memory ends where it looked ahead", "db/lsm/block.go",
-		"return lo + 1 + sort.Search(", "return lo + 1 + 0*sort.Search(",
+		"a range in memory ends where it looked ahead", "db/lsm/block.go",
+		"return lo + sort.Search(n,", "return lo + 0*sort.Search(n,",
 		"db/segment.TestTreeEqualsMap",
 	},
 	{

@@ -1,5 +1,5 @@
-// Package upstream reads events from Jetstream servers: the live stream (v1 and v2) and the archive. It checks all input,
-// chooses between hosts and retries requests. It writes nothing.
+// Package upstream reads events from Jetstream servers: the live stream (v1 and v2) and the archive. It checks all
+// input, chooses between hosts and retries requests. It writes nothing.
 package upstream
 
 import (
