@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/sqliteuri"
@@ -197,39 +198,27 @@ func (s *Index) countOpenGaps(id int64) (n int64, err error) {
 // openGaps is the number of open gaps, as Stats counted them last. The table of gaps keeps filled ones, so that a walk
 // over it takes longer with each: it is walked only after a change.
 type openGaps struct {
-	mu      sync.Mutex
-	changes uint64 // so far
-	counted uint64 // changes+1 at the last count; 0: not counted yet
+	mu      sync.Mutex  // of counts
+	isKnown atomic.Bool // nothing has changed since the count
 	n       int64
 }
 
 // changed notes that a committed transaction has changed the table.
-func (o *openGaps) changed() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.changes++
-}
+func (o *openGaps) changed() { o.isKnown.Store(false) }
 
 // count returns the number, by walk only after a change. A change during the walk makes the next call walk again.
 func (o *openGaps) count(walk func() (int64, error)) (int64, error) {
 	o.mu.Lock()
-	at := o.changes + 1
-	n := o.n
-	isKnown := o.counted == at
-	o.mu.Unlock()
-	if isKnown {
-		return n, nil
+	defer o.mu.Unlock()
+	if o.isKnown.Swap(true) {
+		return o.n, nil
 	}
 	n, err := walk()
 	if err != nil {
+		o.changed()
 		return 0, err
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if at > o.counted {
-		o.counted = at
-		o.n = n
-	}
+	o.n = n
 	return n, nil
 }
 
