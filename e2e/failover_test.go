@@ -24,8 +24,12 @@ func (n *network) another(t *testing.T, name string) *network {
 }
 
 const (
-	failovers     = 2
+	failovers = 2
+	// failoverBound bounds a failover to the second server's tip.
 	failoverBound = time.Minute
+	// failoverWait bounds what weft itself waits for in a failover: the pause before a lost server gets its second
+	// chance, of at most a quarter of a second, and nothing before the other server.
+	failoverWait = time.Second
 )
 
 // TestRealFailover follows two of Jetstream's own servers and kills them alternately: weft notices the loss at once,

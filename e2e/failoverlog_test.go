@@ -7,10 +7,6 @@ import (
 	"time"
 )
 
-// failoverWait bounds what weft itself waits for in a failover: the pause before a lost server gets its second chance,
-// of at most a quarter of a second, and nothing before the other server.
-const failoverWait = time.Second
-
 // waitsOf returns how long weft has waited between the loss of a server and the first session with another one, by its
 // log of that time. It returns an error if weft did not notice the loss at once, or lost the other one too.
 func waitsOf(lines []string, from, to string) (waited time.Duration, err error) {
