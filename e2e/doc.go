@@ -7,6 +7,6 @@
 // lists are compared with the reference model over HTTP.
 //
 // With -short, all tests that start weft are skipped. Without -stock, TestRealJetstream and the other tests with
-// programs of other projects are skipped. The first build of the Jetstream tools takes minutes and, when they aren't in the
-// module cache, the network.
+// programs of other projects are skipped. The first build of the Jetstream tools takes minutes and, when they aren't in
+// the module cache, the network.
 package e2e

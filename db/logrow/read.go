@@ -3,6 +3,7 @@ package logrow
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math"
 
@@ -89,7 +90,7 @@ func Read(ctx context.Context, q Queryer, after, to uint64, do func([]Logged) er
 			held = 0
 		}
 	}
-	if err := rows.Err(); err != nil {
+	if err := errors.Join(rows.Err(), linkRows.Err(), bodyRows.Err()); err != nil {
 		return err
 	}
 	if links.more {
