@@ -198,13 +198,13 @@ func (s *Store) commit(f *part, up progress) error {
 		return s.fail(fmt.Errorf("db: apply a batch of %d events: %w", f.Counts().Events, err))
 	}
 	// The log and the runs are written independently: with a second core, the runs take no additional time.
-	var flushed sync.WaitGroup
-	flushed.Go(func() {
-		defer panics.Log(s.cfg.Logger, "flush")
-		f.Flush()
+	var pushed sync.WaitGroup
+	pushed.Go(func() {
+		defer panics.Log(s.cfg.Logger, "runs in memory")
+		f.PushRuns()
 	})
 	err := w.commit(f.Rows(), up)
-	flushed.Wait()
+	pushed.Wait()
 	if err != nil {
 		return s.fail(fmt.Errorf("db: commit a batch of %d events: %w", f.Counts().Events, err))
 	}

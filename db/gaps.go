@@ -210,7 +210,8 @@ func (o *openGaps) changed() { o.isKnown.Store(false) }
 func (o *openGaps) count(walk func() (int64, error)) (int64, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.isKnown.Swap(true) {
+	wasKnown := o.isKnown.Swap(true) // before the walk: a change during it is not lost
+	if wasKnown {
 		return o.n, nil
 	}
 	n, err := walk()

@@ -67,7 +67,8 @@ as Jetstream v1 sends them, one JSON object a line, which Constellation reads wi
 one after the other for each question:
 
   go run ./bench/http --dir bench --lines events.jsonl --only floor
-  constellation --backend rocks --data peer --fixture events.jsonl
+  constellation --jetstream HOST --backend rocks --data peer --fixture events.jsonl      ends when it has read them
+  constellation --jetstream HOST --backend rocks --data peer                             serves them
   go run ./bench/http --dir bench --peer localhost:6789 --peer-process PID`
 
 func main() {

@@ -60,14 +60,3 @@ func TestLines(t *testing.T) {
 		t.Errorf("the record has %v, not %v", got, want)
 	}
 }
-
-func TestProcessorOf(t *testing.T) {
-	t.Parallel()
-	if _, err := os.Stat("/proc/self/stat"); err != nil {
-		t.Skip("there is no /proc")
-	}
-	took, err := processorOf(os.Getpid())
-	if err != nil || took < 0 || took > processor()+20e6 {
-		t.Errorf("%v, %v, where the process has taken %v", took, err, processor())
-	}
-}

@@ -154,7 +154,7 @@ func (b *bench) answers(ctx context.Context) (err error) {
 			if s.name != "weft" && strings.HasPrefix(q.name, "floor") {
 				continue
 			}
-			err := b.measure(ctx, s, q)
+			err := b.measureQuestion(ctx, s, q)
 			if err != nil {
 				return fmt.Errorf("%s of %s: %w", q.name, s.name, err)
 			}
@@ -163,8 +163,8 @@ func (b *bench) answers(ctx context.Context) (err error) {
 	return nil
 }
 
-// measure asks a question of a server and prints a row.
-func (b *bench) measure(ctx context.Context, s server, q question) error {
+// measureQuestion asks a question of a server and prints a row.
+func (b *bench) measureQuestion(ctx context.Context, s server, q question) error {
 	var rates, tails [2]string
 	each := "-"
 	for i, connections := range []int{8, 32} {

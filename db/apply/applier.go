@@ -121,10 +121,10 @@ func (f *Applier) High() uint64 { return f.high }
 // ChangedJobs returns the accounts whose status a job changes, or another job changes now.
 func (f *Applier) ChangedJobs() []uint64 { return f.jobbed }
 
-// Flush makes runs of the changes. It may run while the rows are written.
-func (f *Applier) Flush() { f.d.flush() }
+// PushRuns makes runs in memory of the changes. It may run while the rows are written.
+func (f *Applier) PushRuns() { f.d.pushRuns() }
 
-// Snapshot returns the snapshot with the changes, after Flush.
+// Snapshot returns the snapshot with the changes, after PushRuns.
 func (f *Applier) Snapshot() *index.Snapshot {
 	next := f.d.base
 	next.Seq = f.seq

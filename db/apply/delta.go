@@ -128,8 +128,8 @@ func (d *delta) id(name []byte) (uint64, bool) {
 	return id, ok
 }
 
-// flush turns the changes into runs of a new base.
-func (d *delta) flush() {
+// pushRuns turns the changes into runs of a new base.
+func (d *delta) pushRuns() {
 	next := *d.base
 	failed := d.err
 	var errs [3]error

@@ -154,7 +154,7 @@ func (s *State) replayRows(v *index.Snapshot, read <-chan []logrow.Logged, full 
 			}
 			s.progress(f.seq)
 			n = 0
-			f.d.flush()
+			f.d.pushRuns()
 			f.d.base.Seq = f.seq
 			f.d.base.Sums = sums
 			if full == nil || f.d.err != nil {
@@ -167,7 +167,7 @@ func (s *State) replayRows(v *index.Snapshot, read <-chan []logrow.Logged, full 
 			f.d = newDelta(base)
 		}
 	}
-	f.d.flush()
+	f.d.pushRuns()
 	if f.d.err != nil {
 		return nil, f.d.err
 	}

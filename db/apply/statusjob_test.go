@@ -146,7 +146,7 @@ func TestWalkBothWays(t *testing.T) {
 		d.setRecord(1, key, value, false)
 		want[string(key)] = string(value)
 		if i == 100 || i == 300 {
-			d.flush()
+			d.pushRuns()
 		}
 	}
 	f := New(nil, nil, index.EmptySnapshot(), Origin{})

@@ -32,7 +32,7 @@ func FuzzTarget(f *testing.F) {
 				t.Fatalf("%q: %d bytes of the key %x are taken for a key of %d", target, i, key, n)
 			}
 		}
-		fd.d.flush()
+		fd.d.pushRuns()
 		if again, ok, err := fd.d.base.TargetKey(target); !ok || err != nil || !bytes.Equal(again, key) {
 			t.Fatalf("%q: looked up as %x, stored as %x", target, again, key)
 		}

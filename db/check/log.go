@@ -27,7 +27,7 @@ var logRules = []sqlRule{
 		OR status IS NOT NULL AND op <> 4 AND NOT (op IN (1, 2, 3) AND status = 1)
 		OR typeof(rkey) NOT IN ('integer', 'text', 'null'))`},
 	{KindLog, mendDB,
-		`SELECT printf('log row %d is of account %d and collection %d, of which one has no row', seq, actor, collection)
+		`SELECT printf('log row %d is of account %d and collection %d, and one of them has no row', seq, actor, collection)
 		FROM records WHERE seq >= ?1
 		AND (actor NOT IN (SELECT id FROM actors) OR collection NOT IN (SELECT id FROM collections))`},
 	{KindLog, mendDB, `SELECT printf('link row %d belongs to no log row', id) FROM links

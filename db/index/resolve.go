@@ -214,7 +214,7 @@ func (c *cache[K, V]) put(key K, v V) {
 	c.add(key, v)
 }
 
-// add adds a value. One of a name that the young half has is the same: names never change.
+// add adds a value, unless the young half has the key: its value is the same, because names and ids never change.
 func (c *cache[K, V]) add(key K, v V) {
 	if _, ok := c.young[key]; ok {
 		return

@@ -30,7 +30,7 @@ func (w *world) object(dir string, f restore.File) string {
 }
 
 // TestVerify: a good replica is ok; a flipped byte in any kind of object, and one that is missing, is failed and named;
-// what can't be told is inconclusive.
+// where the replica cannot be read, the result is inconclusive.
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	w := replicaOf(t, time.Minute, 50)

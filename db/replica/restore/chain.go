@@ -47,6 +47,7 @@ func (s Span) String() string {
 	return fmt.Sprintf("transactions %s to %s (%s to %s)", s.From, s.To, Stamp(s.FromTime), Stamp(s.ToTime))
 }
 
+// Stamp returns a time in UTC, to the millisecond, as the restore points of a replica are printed.
 func Stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
 // Spans returns the ranges of restore points, oldest first.
