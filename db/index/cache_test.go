@@ -61,10 +61,10 @@ func TestCacheBytes(t *testing.T) {
 }
 
 // heldBy returns the bytes and the number of the values of a cache.
-func heldBy[V any](c *cache[uint64, V]) (bytes, entries int) {
-	for _, half := range []map[uint64]V{c.young, c.old} {
-		for _, v := range half {
-			bytes += c.size(v) + cacheEntryBytes
+func heldBy[K comparable, V any](c *cache[K, V]) (bytes, entries int) {
+	for _, half := range []map[K]V{c.young, c.old} {
+		for k, v := range half {
+			bytes += c.size(k, v) + cacheEntryBytes
 			entries++
 		}
 	}

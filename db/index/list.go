@@ -66,7 +66,15 @@ func (l List) within(since, until int64) List {
 
 // Total counts the links, from the runs' sums.
 func (l List) Total() (int64, error) {
-	return l.between(l.from, l.to)
+	if l.part || l.v.sums == nil {
+		return l.between(l.from, l.to)
+	}
+	inSegments, err := l.inSegments()
+	if err != nil {
+		return 0, err
+	}
+	inMemory, err := l.sum(l.v.Targets.Runs[len(l.v.Files.Files):], l.from, l.to)
+	return inSegments + inMemory, err
 }
 
 // below sums up the entries before a key in all runs that have the list. The difference of two such sums is the number
@@ -220,19 +228,7 @@ func (l List) between(from, to []byte) (int64, error) {
 	if to != nil && bytes.Compare(from, to) >= 0 {
 		return 0, nil
 	}
-	var sum int64
-	hash := ByTarget.Hash(l.Prefix)
-	for _, r := range l.v.Targets.Runs {
-		if !r.MayContain(hash, l.Prefix) {
-			continue
-		}
-		n, err := r.Sum(from, to)
-		if err != nil {
-			return 0, err
-		}
-		sum += n
-	}
-	return sum, nil
+	return l.sum(l.v.Targets.Runs, from, to)
 }
 
 func minKey(a, b []byte) []byte {

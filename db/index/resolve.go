@@ -155,12 +155,12 @@ const (
 	cacheEntryBytes = 64
 )
 
-// cache holds what was used lately: when its young half is full, the old half goes. Names never change, so that nothing
-// is ever invalidated. The zero cache is empty.
+// cache holds what was used lately: when its young half is full, the old half goes. It invalidates nothing: names never
+// change. The zero cache is empty.
 type cache[K comparable, V any] struct {
-	most      int         // entries of each half; 0: cacheSize
-	mostBytes int         // of each half; read only with size
-	size      func(V) int // of a value in bytes; nil: all values are small
+	most      int            // entries of each half; 0: cacheSize
+	mostBytes int            // of each half; read only with size
+	size      func(K, V) int // of a key and its value in bytes; nil: all are small
 
 	mu         sync.Mutex
 	young, old map[K]V
@@ -168,13 +168,13 @@ type cache[K comparable, V any] struct {
 }
 
 // newCache returns a cache whose halves are bounded in bytes.
-func newCache[V any](mostBytes int, size func(V) int) cache[uint64, V] {
-	return cache[uint64, V]{mostBytes: mostBytes, size: size}
+func newCache[K comparable, V any](mostBytes int, size func(K, V) int) cache[K, V] {
+	return cache[K, V]{mostBytes: mostBytes, size: size}
 }
 
-func nameSize(name string) int { return len(name) }
+func nameSize(_ uint64, name string) int { return len(name) }
 
-func sourceSize(s Source) int { return len(s.Collection) + len(s.Path) }
+func sourceSize(_ uint64, s Source) int { return len(s.Collection) + len(s.Path) }
 
 func (c *cache[K, V]) get(key K) (V, bool) {
 	c.mu.Lock()
@@ -214,17 +214,20 @@ func (c *cache[K, V]) put(key K, v V) {
 	c.add(key, v)
 }
 
-// add adds a value, unless the young half has the key: its value is the same, because names and ids never change.
+// add adds a value, in place of the one that the key had.
 func (c *cache[K, V]) add(key K, v V) {
-	if _, ok := c.young[key]; ok {
-		return
-	}
 	bytes := 0
 	if c.size != nil {
-		bytes = c.size(v) + cacheEntryBytes
+		bytes = c.size(key, v) + cacheEntryBytes
 		if bytes > c.mostBytes {
 			return
 		}
+	}
+	if before, ok := c.young[key]; ok {
+		if c.size != nil {
+			c.bytes -= c.size(key, before) + cacheEntryBytes
+		}
+		delete(c.young, key)
 	}
 	isFull := len(c.young) >= cmp.Or(c.most, cacheSize) || c.size != nil && c.bytes+bytes > c.mostBytes
 	if c.young == nil || isFull {

@@ -30,7 +30,9 @@ type Snapshot struct {
 
 	BodiesSince uint64 // bodies of log rows up to here are out of date
 
-	kinds *cache[string, uint64] // ids of collections and sources, by name; of this snapshot and all that follow it
+	// Caches of this snapshot and all that follow it.
+	kinds *cache[string, uint64]     // ids of collections and sources, by name
+	sums  *cache[string, segmentSum] // by the prefix of a list
 }
 
 // Trees returns the three trees, in the order of RunIDs.
@@ -43,6 +45,7 @@ func EmptySnapshot() *Snapshot {
 		Records: lsm.Tree{Keyspace: &ByRecord},
 		Names:   lsm.Tree{Keyspace: &ByName},
 		kinds:   &cache[string, uint64]{most: kindCacheSize},
+		sums:    newSumCache(),
 	}
 }
 

@@ -348,6 +348,21 @@ var indexFaults = []fault{
 		"db.TestKeepEqualsModel",
 	},
 	{
+		"a count is that of the segments before a seal", "db/index/segmentsums.go",
+		"if known.end == s.end {", "if true {",
+		"db.TestSegmentSums",
+	},
+	{
+		"a count adds the newest known segment twice", "db/index/segmentsums.go",
+		"behind := 1 + slices", "behind := slices",
+		"db.TestSegmentSums",
+	},
+	{
+		"a count has what is out since the last one", "db/index/segmentsums.go",
+		"if ok && known.horizon == s.horizon {", "if ok {",
+		"db.TestSegmentSums",
+	},
+	{
 		"a count of accounts has what is out", "db/index/segmentmembers.go",
 		"sets = append(sets, out)", "_ = out",
 		"db.TestKeepLongList",
