@@ -114,7 +114,7 @@ type checker struct {
 	whole       bool          // all segments are intact and their log rows have no gap
 	actors      uint64        // newest id of each kind of name
 	collections uint64
-	sources     []uint64 // collection of each source, by source id; 0: no such source
+	sources     map[uint64]uint64 // collection of each source, by source id
 
 	bodiesOn   bool
 	bodiesFrom uint64 // current bodies exist for log rows after this one

@@ -305,6 +305,8 @@ func TestCheckFindsDamage(t *testing.T) {
 			check.KindName, "account -30, "},
 		{"a source of a collection below 0", dbtest.Statements("UPDATE sources SET collection = -1 WHERE id = 2"),
 			check.KindName, "of collection -1, has a number below 0"},
+		{"a source with a large number", dbtest.Statements("UPDATE sources SET id = 1 << 40 WHERE id = 2"),
+			check.KindName, "sources 1 to 1099511627776 have"},
 		{"a resync without its row", dbtest.Statements("INSERT INTO resyncs (actor, rev, since_seq) VALUES (5, 7, 200)"),
 			check.KindLog, "which does not begin it"},
 		{"an upstream ahead of itself", dbtest.Statements("UPDATE upstream SET seq = high_seq + 1"), check.KindDatabase,

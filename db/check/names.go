@@ -160,14 +160,15 @@ func (c *checker) nameEntries(ctx context.Context) error {
 	return sc.Err()
 }
 
-// loadIDs reads the newest ids and all sources. Ids have no holes, as a rule checks; sources are few.
+// loadIDs reads the newest ids and all sources, which are few.
 func (c *checker) loadIDs(ctx context.Context) error {
 	if err := c.s.Reader().QueryRowContext(ctx,
 		"SELECT (SELECT ifnull(max(id), 0) FROM actors), (SELECT ifnull(max(id), 0) FROM collections)").Scan(
 		&c.actors, &c.collections); err != nil {
 		return err
 	}
-	rows, err := c.s.Reader().QueryContext(ctx, "SELECT id, collection FROM sources ORDER BY id")
+	c.sources = map[uint64]uint64{}
+	rows, err := c.s.Reader().QueryContext(ctx, "SELECT id, collection FROM sources")
 	if err != nil {
 		return err
 	}
@@ -181,18 +182,13 @@ func (c *checker) loadIDs(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for uint64(len(c.sources)) < id {
-			c.sources = append(c.sources, 0)
-		}
-		c.sources = append(c.sources, collection)
+		c.sources[id] = collection
 	}
 	return rows.Err()
 }
 
 // collectionOf returns the collection of a source; ok is false if the source doesn't exist.
 func (c *checker) collectionOf(source uint64) (collection uint64, ok bool) {
-	if source >= uint64(len(c.sources)) {
-		return 0, false
-	}
-	return c.sources[source], c.sources[source] != 0
+	collection, ok = c.sources[source]
+	return collection, ok && collection != 0
 }

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -57,6 +58,43 @@ func TestCacheBytes(t *testing.T) {
 	_, ok := core.CachedDID(1 << 40)
 	if ok {
 		t.Error("it holds a name of more than its bound")
+	}
+}
+
+// TestCacheReplaces: a value takes the place of the one that its key had, wherever that lies, and its bytes; long keys
+// count.
+func TestCacheReplaces(t *testing.T) {
+	t.Parallel()
+	c := newSumCache()
+	for round := range int64(3) {
+		for i := range 1000 {
+			key := fmt.Sprint(i)
+			c.put(key, segmentSum{links: round})
+			got, ok := c.get(key)
+			if !ok || got.links != round {
+				t.Fatalf("%v, %t, want the value of round %d", got, ok, round)
+			}
+		}
+	}
+	bytes, entries := heldBy(c)
+	if entries != 1000 || c.bytes != bytes {
+		t.Errorf("%d values of %d bytes, which it counts as %d", entries, bytes, c.bytes)
+	}
+	for i := range 10_000 {
+		c.put(fmt.Sprint(i)+strings.Repeat("x", 2000), segmentSum{})
+	}
+	bytes, _ = heldBy(c)
+	if bytes > 2*sumCacheBytes {
+		t.Errorf("it holds %d bytes", bytes)
+	}
+	for i := range 100_000 { // its halves take turns
+		key := fmt.Sprint(i % 20_000)
+		c.put(key, segmentSum{links: int64(i)})
+		c.get(fmt.Sprint(i % 7))
+		got, _ := c.get(key)
+		if got.links != int64(i) {
+			t.Fatalf("%v, want %d", got, i)
+		}
 	}
 }
 
