@@ -21,6 +21,8 @@ type delta struct {
 	bytes   int // about what all this takes in memory
 	linking int64
 	err     error // the first fault in our own data: no answer since can be trusted, and nothing may be committed
+
+	prefetched prefetched // of base
 }
 
 // entryBytes is about what an entry of a delta takes beside its key and its value: as much in the delta as in the log
@@ -41,6 +43,9 @@ func newDelta(base *index.Snapshot) *delta {
 // record returns the newest value of a record, without links that are out. likely is as of Snapshot.FindRecord.
 func (d *delta) record(key []byte, likely bool) []byte {
 	if value, ok := d.records[string(key)]; ok {
+		return value
+	}
+	if value, ok := d.prefetched.records[string(key)]; ok {
 		return value
 	}
 	value, err := d.base.FindRecord(key, likely)
@@ -122,6 +127,9 @@ func (d *delta) linkAll(links []codec.RecordLink, actor uint64, rkey []byte, op 
 func (d *delta) id(name []byte) (uint64, bool) {
 	if id, ok := d.names[string(name)]; ok {
 		return id, true
+	}
+	if _, ok := d.prefetched.absent[string(name)]; ok {
+		return 0, false
 	}
 	id, ok, err := d.base.ID(name)
 	d.fail(err)

@@ -3,6 +3,18 @@ package main
 // applyFaults are in how events are compared with the index, and in how the log is replayed and verified.
 var applyFaults = []fault{
 	{
+		"a prefetched record hides what the batch made of it", "db/apply/delta.go",
+		"if value, ok := d.records[string(key)]; ok {",
+		"if value, ok := d.records[string(key)]; ok && len(d.prefetched.records) == 0 {",
+		"db.TestStoreEqualsModel",
+	},
+	{
+		"a prefetched name hides its id of the batch", "db/apply/delta.go",
+		"if id, ok := d.names[string(name)]; ok {",
+		"if id, ok := d.names[string(name)]; ok && len(d.prefetched.absent) == 0 {",
+		"db.TestStoreEqualsModel",
+	},
+	{
 		"what is damaged is replayed", "db/logrow/verify.go",
 		"if !stored.Known || !after.Known ||", "if true || !stored.Known || !after.Known ||",
 		"db/check.TestDamagedRows",

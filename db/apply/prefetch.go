@@ -1,0 +1,120 @@
+package apply
+
+import (
+	"log/slog"
+
+	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
+	"weft.dev/weft/db/parallel"
+)
+
+// PrefetchEvents is the number of events for which one Prefetch pays: enough look-ups for many cores, and at most some
+// hundred kilobytes of values.
+const PrefetchEvents = 1024
+
+// Prefetch looks up what the next events need of the base: the accounts that are not in the cache of ids, and the
+// records. These look-ups take most of the time of an event in a large index, and a snapshot answers them on all cores;
+// the events themselves are applied one after the other. It changes no answer: what the batch itself changes is looked
+// for first, and the base stays the same until the next commit. A look-up that fails is left to the event.
+func (f *Applier) Prefetch(events []Event, logger *slog.Logger) {
+	f.d.prefetched.clear()
+	f.prefetchAccounts(events, logger)
+	f.prefetchRecords(events, logger)
+}
+
+// prefetched is what the base has for the next events.
+type prefetched struct {
+	absent  map[string]struct{} // names that it doesn't have
+	records map[string][]byte   // values of records, by key; nil: it doesn't have the record
+}
+
+func (p *prefetched) clear() {
+	clear(p.absent)
+	clear(p.records)
+}
+
+// prefetchAccounts caches the ids of the events' accounts and of those that they link to.
+func (f *Applier) prefetchAccounts(events []Event, logger *slog.Logger) {
+	if f.d.prefetched.absent == nil {
+		f.d.prefetched.absent = map[string]struct{}{}
+	}
+	absent := f.d.prefetched.absent // those that are not cached, at first
+	var names []string
+	add := func(did string) {
+		f.val = append(append(f.val[:0], codec.KindDID), did...)
+		if _, cached := f.history.ids.get(f.val); cached {
+			return
+		}
+		if _, listed := absent[string(f.val)]; listed {
+			return
+		}
+		name := string(f.val)
+		absent[name] = struct{}{}
+		names = append(names, name)
+	}
+	for i := range events {
+		add(events[i].DID)
+		for _, l := range events[i].Links {
+			if did, _, _, ok := codec.SplitTarget(l.Target); ok {
+				add(did)
+			}
+		}
+	}
+	ids := make([]uint64, len(names))
+	isAbsent := make([]bool, len(names))
+	parallel.Do(logger, "look-ups of names", len(names), func(i int) {
+		id, ok, err := f.d.base.ID([]byte(names[i]))
+		ids[i] = id
+		isAbsent[i] = !ok && err == nil
+	})
+	for i, name := range names {
+		if isAbsent[i] {
+			continue
+		}
+		delete(absent, name)
+		if ids[i] != 0 {
+			f.history.ids.put([]byte(name), ids[i])
+		}
+	}
+}
+
+// prefetchRecords reads the values of the events' records.
+func (f *Applier) prefetchRecords(events []Event, logger *slog.Logger) {
+	if f.d.prefetched.records == nil {
+		f.d.prefetched.records = map[string][]byte{}
+	}
+	keys := make([][]byte, len(events))
+	for i := range events {
+		e := &events[i]
+		if e.Op != logrow.OpCreate && e.Op != logrow.OpUpdate && e.Op != logrow.OpDelete || f.mayRepeat(e) {
+			continue // most repeats are known as such without their record
+		}
+		actor, known := f.cachedID(codec.KindDID, e.DID)
+		collection, collectionKnown := f.cachedID(codec.KindCollection, e.Collection)
+		if known && collectionKnown {
+			keys[i] = codec.RecordKey(nil, actor, collection, codec.AppendRkey(nil, e.Rkey))
+		}
+	}
+	values := make([][]byte, len(events))
+	parallel.Do(logger, "look-ups of records", len(keys), func(i int) {
+		if keys[i] == nil {
+			return
+		}
+		value, err := f.d.base.FindRecord(keys[i], events[i].Op != logrow.OpCreate)
+		values[i] = value
+		if err != nil {
+			keys[i] = nil
+		}
+	})
+	for i, key := range keys {
+		if key != nil {
+			f.d.prefetched.records[string(key)] = values[i]
+		}
+	}
+}
+
+// cachedID returns the id of an account or a collection from the cache.
+func (f *Applier) cachedID(kind byte, name string) (uint64, bool) {
+	f.val = append(append(f.val[:0], kind), name...)
+	return f.history.ids.get(f.val)
+}
