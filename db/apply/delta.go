@@ -45,7 +45,7 @@ func (d *delta) record(key []byte, likely bool) []byte {
 	if value, ok := d.records[string(key)]; ok {
 		return value
 	}
-	if value, ok := d.prefetched.records[string(key)]; ok {
+	if value, ok := d.prefetched.record(key); ok {
 		return value
 	}
 	value, err := d.base.FindRecord(key, likely)

@@ -1,7 +1,9 @@
 package apply
 
 import (
+	"bytes"
 	"log/slog"
+	"slices"
 
 	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/logrow"
@@ -17,7 +19,8 @@ const PrefetchEvents = 1024
 // the events themselves are applied one after the other. It changes no answer: what the batch itself changes is looked
 // for first, and the base stays the same until the next commit. A look-up that fails is left to the event.
 func (f *Applier) Prefetch(events []Event, logger *slog.Logger) {
-	f.d.prefetched.clear()
+	f.d.prefetched.events = events
+	f.d.prefetched.at = 0
 	f.prefetchAccounts(events, logger)
 	f.prefetchRecords(events, logger)
 }
@@ -25,12 +28,30 @@ func (f *Applier) Prefetch(events []Event, logger *slog.Logger) {
 // prefetched is what the base has for the next events.
 type prefetched struct {
 	absent  map[string]struct{} // names that it doesn't have
-	records map[string][]byte   // values of records, by key; nil: it doesn't have the record
+	events  []Event
+	records []prefetchedRecord // of the events
+	at      int                // the number of events of which one was applied
 }
 
-func (p *prefetched) clear() {
-	clear(p.absent)
-	clear(p.records)
+// prefetchedRecord is a record and its value in the base.
+type prefetchedRecord struct {
+	key   []byte // nil: it was not looked up
+	value []byte // nil: the base doesn't have the record
+}
+
+// begin notes that an event is applied. Events are applied in their order.
+func (p *prefetched) begin(e *Event) {
+	if p.at < len(p.events) && e == &p.events[p.at] {
+		p.at++
+	}
+}
+
+// record returns the value of the present event's record; ok is false where it is not known.
+func (p *prefetched) record(key []byte) (value []byte, ok bool) {
+	if p.at == 0 || !bytes.Equal(p.records[p.at-1].key, key) {
+		return nil, false
+	}
+	return p.records[p.at-1].value, true
 }
 
 // prefetchAccounts caches the ids of the events' accounts and of those that they link to.
@@ -38,6 +59,7 @@ func (f *Applier) prefetchAccounts(events []Event, logger *slog.Logger) {
 	if f.d.prefetched.absent == nil {
 		f.d.prefetched.absent = map[string]struct{}{}
 	}
+	clear(f.d.prefetched.absent)
 	absent := f.d.prefetched.absent // those that are not cached, at first
 	var names []string
 	add := func(did string) {
@@ -80,10 +102,9 @@ func (f *Applier) prefetchAccounts(events []Event, logger *slog.Logger) {
 
 // prefetchRecords reads the values of the events' records.
 func (f *Applier) prefetchRecords(events []Event, logger *slog.Logger) {
-	if f.d.prefetched.records == nil {
-		f.d.prefetched.records = map[string][]byte{}
-	}
-	keys := make([][]byte, len(events))
+	records := slices.Grow(f.d.prefetched.records[:0], len(events))[:len(events)]
+	clear(records)
+	f.d.prefetched.records = records
 	for i := range events {
 		e := &events[i]
 		if e.Op != logrow.OpCreate && e.Op != logrow.OpUpdate && e.Op != logrow.OpDelete || f.mayRepeat(e) {
@@ -92,26 +113,25 @@ func (f *Applier) prefetchRecords(events []Event, logger *slog.Logger) {
 		actor, known := f.cachedID(codec.KindDID, e.DID)
 		collection, collectionKnown := f.cachedID(codec.KindCollection, e.Collection)
 		if known && collectionKnown {
-			keys[i] = codec.RecordKey(nil, actor, collection, codec.AppendRkey(nil, e.Rkey))
+			key := make([]byte, 0, usualRecordKey+len(e.Rkey))
+			records[i].key = codec.AppendRkey(codec.RecordKey(key, actor, collection, nil), e.Rkey)
 		}
 	}
-	values := make([][]byte, len(events))
-	parallel.Do(logger, "look-ups of records", len(keys), func(i int) {
-		if keys[i] == nil {
+	parallel.Do(logger, "look-ups of records", len(records), func(i int) {
+		r := &records[i]
+		if r.key == nil {
 			return
 		}
-		value, err := f.d.base.FindRecord(keys[i], events[i].Op != logrow.OpCreate)
-		values[i] = value
+		value, err := f.d.base.FindRecord(r.key, events[i].Op != logrow.OpCreate)
+		r.value = value
 		if err != nil {
-			keys[i] = nil
+			r.key = nil
 		}
 	})
-	for i, key := range keys {
-		if key != nil {
-			f.d.prefetched.records[string(key)] = values[i]
-		}
-	}
 }
+
+// usualRecordKey is the room for the parts of a record's key before the record key and for its ends, in bytes.
+const usualRecordKey = 12
 
 // cachedID returns the id of an account or a collection from the cache.
 func (f *Applier) cachedID(kind byte, name string) (uint64, bool) {

@@ -75,7 +75,7 @@ func (o Options) withDefaults() Options {
 		o.writeDirty = disk.WriteDirty
 	}
 	if o.level == 0 {
-		o.level = zstd.SpeedBetterCompression
+		o.level = zstd.SpeedDefault
 	}
 	return o
 }
