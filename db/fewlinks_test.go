@@ -16,7 +16,7 @@ func TestFewLinks(t *testing.T) {
 	k := newKeeping(t, db.Config{SealBytes: 24 << 10}, "", nil)
 	const targets = 40
 	var there []apply.Event // in memory or in segments
-	for step := range 70 {
+	for step := range 70 / fraction(1) {
 		var events []apply.Event
 		for i := range 30 {
 			n := step*30 + i

@@ -16,7 +16,7 @@ func TestSegmentSums(t *testing.T) {
 	targets := []string{"https://example.com/a", "https://example.com/b",
 		"at://did:plc:777777777777777777777777/app.bsky.feed.post/3l"}
 	var likes []apply.Event
-	for step := range 90 {
+	for step := range 90 / fraction(1) {
 		var events []apply.Event
 		for i := range 40 {
 			like := k.like(step*40+i, targets[(step*i+i)%len(targets)])
