@@ -3,6 +3,7 @@ package apply
 import (
 	"bytes"
 	"log/slog"
+	"runtime"
 	"slices"
 
 	"weft.dev/weft/db/codec"
@@ -18,7 +19,12 @@ const PrefetchEvents = 1024
 // records. These look-ups take most of the time of an event in a large index, and a snapshot answers them on all cores;
 // the events themselves are applied one after the other. It changes no answer: what the batch itself changes is looked
 // for first, and the base stays the same until the next commit. A look-up that fails is left to the event.
+//
+// On one core it does nothing: there it would add 1 µs to an event.
 func (f *Applier) Prefetch(events []Event, logger *slog.Logger) {
+	if runtime.GOMAXPROCS(0) == 1 {
+		return
+	}
 	f.d.prefetched.events = events
 	f.d.prefetched.at = 0
 	f.prefetchAccounts(events, logger)
