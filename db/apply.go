@@ -97,9 +97,7 @@ func (s *Store) beginBatch(b *Batch) (*part, error) {
 func (s *Store) applyEvents(f *part, events []apply.Event, at func(f *part, i int) progress) (*part, error) {
 	for i := range events {
 		var err error
-		if i%apply.PrefetchEvents == 0 {
-			f.Prefetch(events[i:min(i+apply.PrefetchEvents, len(events))], s.cfg.Logger)
-		}
+		f.Prefetch(events, i, s.cfg.Logger)
 		if _, waits := f.UnfinishedJob(&events[i]); f.Counts().Events > 0 && (waits || f.Full()) {
 			f, err = s.commitPart(f, at(f, i))
 			if err != nil {

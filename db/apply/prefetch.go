@@ -11,20 +11,22 @@ import (
 	"weft.dev/weft/db/parallel"
 )
 
-// PrefetchEvents is the number of events for which one Prefetch pays: enough look-ups for many cores, and at most some
-// hundred kilobytes of values.
-const PrefetchEvents = 1024
+// prefetchEvents is the number of events of a prefetch: enough look-ups for many cores, and at most some hundred
+// kilobytes of values.
+const prefetchEvents = 1024
 
-// Prefetch looks up what the next events need of the base: the accounts that are not in the cache of ids, and the
-// records. These look-ups take most of the time of an event in a large index, and a snapshot answers them on all cores;
-// the events themselves are applied one after the other. It changes no answer: what the batch itself changes is looked
-// for first, and the base stays the same until the next commit. A look-up that fails is left to the event.
+// Prefetch looks up what the events of a batch from i on need of the base, if i is the first of prefetchEvents: the
+// accounts that are not in the cache of ids, and the records. These look-ups take most of the time of an event in a
+// large index, and a snapshot answers them on all cores; the events themselves are applied one after the other. It
+// changes no answer: what the batch itself changes is looked for first, and the base stays the same until the next
+// commit. A look-up that fails is left to the event.
 //
 // On one core it does nothing: there it would add 1 µs to an event.
-func (f *Applier) Prefetch(events []Event, logger *slog.Logger) {
-	if runtime.GOMAXPROCS(0) == 1 {
+func (f *Applier) Prefetch(batch []Event, i int, logger *slog.Logger) {
+	if i%prefetchEvents != 0 || runtime.GOMAXPROCS(0) == 1 {
 		return
 	}
+	events := batch[i:min(i+prefetchEvents, len(batch))]
 	f.d.prefetched.events = events
 	f.d.prefetched.at = 0
 	f.prefetchAccounts(events, logger)

@@ -292,19 +292,7 @@ func (l List) distinct(ctx context.Context, core *Core) (int64, error) {
 			return n, err
 		}
 	}
-	most := min(shortScan, int(core.ShortList))
-	links, ok, err := l.v.few(l.Prefix[:codec.TargetLen(l.Prefix)], l.Prefix, most)
-	if err != nil {
-		return 0, err
-	}
-	if ok {
-		counts := countBySource(links)
-		if len(counts) == 0 {
-			return 0, nil
-		}
-		return counts[0].DIDs, nil
-	}
-	accounts, more, err := l.readAccounts(ctx, most)
+	accounts, more, err := l.readAccounts(ctx, min(shortScan, int(core.ShortList)))
 	if err != nil {
 		return 0, err
 	}

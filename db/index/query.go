@@ -83,13 +83,6 @@ func (s *Queries) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount
 	if !ok || err != nil {
 		return page, err
 	}
-	links, ok, err := v.few(key, key, min(shortScan, int(s.core.ShortList)))
-	if err != nil {
-		return page, err
-	}
-	if ok {
-		return s.sourcesOf(ctx, countBySource(links), after, q.Limit)
-	}
 	w := sourceWalk{v: v, key: key, from: key, to: lsm.PrefixEnd(key)}
 	if q.After != nil {
 		w.from = lsm.PrefixEnd(codec.AppendID(bytes.Clone(key), after))
@@ -117,28 +110,6 @@ func (s *Queries) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount
 			return page, nil
 		}
 	}
-}
-
-// sourcesOf returns the page of sources after one.
-func (s *Queries) sourcesOf(ctx context.Context, counts []sourcePairCount, after uint64, limit int) (Page[SourceCount],
-	error) {
-	page := Page[SourceCount]{Items: make([]SourceCount, 0, min(limit, len(counts)))}
-	for _, c := range counts {
-		if c.source <= after {
-			continue
-		}
-		if len(page.Items) == limit {
-			page.Next = codec.AppendID(nil, after)
-			return page, nil
-		}
-		source, err := s.core.Source(ctx, c.source)
-		if err != nil {
-			return page, err
-		}
-		page.Items = append(page.Items, SourceCount{source, c.Links, c.DIDs})
-		after = c.source
-	}
-	return page, nil
 }
 
 // sourceWalk visits the lists of a target, by source.

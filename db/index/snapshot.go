@@ -31,9 +31,8 @@ type Snapshot struct {
 	BodiesSince uint64 // bodies of log rows up to here are out of date
 
 	// Caches of this snapshot and all that follow it.
-	kinds    *cache[string, uint64]     // ids of collections and sources, by name
-	sums     *cache[string, segmentSum] // by the prefix of a list
-	fewLinks *cache[string, fewLinks]   // by the key of a target
+	kinds *cache[string, uint64]     // ids of collections and sources, by name
+	sums  *cache[string, segmentSum] // by the prefix of a list
 }
 
 // Trees returns the three trees, in the order of RunIDs.
@@ -42,12 +41,11 @@ func (v *Snapshot) Trees() [3]*lsm.Tree { return [3]*lsm.Tree{&v.Targets, &v.Rec
 // EmptySnapshot returns the snapshot of an empty index.
 func EmptySnapshot() *Snapshot {
 	return &Snapshot{
-		Targets:  lsm.Tree{Keyspace: &ByTarget},
-		Records:  lsm.Tree{Keyspace: &ByRecord},
-		Names:    lsm.Tree{Keyspace: &ByName},
-		kinds:    &cache[string, uint64]{most: kindCacheSize},
-		sums:     newSumCache(),
-		fewLinks: newFewCache(),
+		Targets: lsm.Tree{Keyspace: &ByTarget},
+		Records: lsm.Tree{Keyspace: &ByRecord},
+		Names:   lsm.Tree{Keyspace: &ByName},
+		kinds:   &cache[string, uint64]{most: kindCacheSize},
+		sums:    newSumCache(),
 	}
 }
 

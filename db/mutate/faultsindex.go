@@ -363,26 +363,6 @@ var indexFaults = []fault{
 		"db.TestSegmentSums",
 	},
 	{
-		"few links are those before a seal", "db/index/fewlinks.go",
-		"if ok && f.end == end {", "if ok {",
-		"db.TestFewLinks",
-	},
-	{
-		"few links have those that went since", "db/index/fewlinks.go",
-		"l.delta = int64(ByTarget.DeltaOf(it.Value()))", "l.delta = 1",
-		"db.TestFewLinks",
-	},
-	{
-		"few links have those of other sources", "db/index/fewlinks.go",
-		"if source == 0 || l.source == source {", "if source == 0 || l.source > 0 {",
-		"db.TestFewLinks",
-	},
-	{
-		"few links have what is out", "db/index/fewlinks.go",
-		"if v.fewLinks == nil || v.Horizons.Newest() > 0 {", "if v.fewLinks == nil {",
-		"db.TestKeepRules",
-	},
-	{
 		"a count of accounts has what is out", "db/index/segmentmembers.go",
 		"sets = append(sets, out)", "_ = out",
 		"db.TestKeepLongList",
