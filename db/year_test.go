@@ -74,16 +74,30 @@ func (y *year) disturb() {
 	case 4, 5, 6:
 		y.arm()
 	case 7:
-		y.settle()
-		if _, err := y.s.Compact(y.t.Context(), func(int64, int64) {}); err != nil && y.s.Failed() == nil {
-			y.t.Fatal(err)
-		}
-		y.did["full compaction"]++
+		y.compact()
 	case 8:
 		if *soak > 0 || y.r.IntN(3) == 0 { // a comparison takes as long as some days
 			y.compare()
 		}
 	}
+}
+
+// compact compacts everything, unless there is no room for it: the budget has room for the largest compaction that is due,
+// and not for one of all segments.
+func (y *year) compact() {
+	y.t.Helper()
+	y.settle()
+	_, err := y.s.Compact(y.t.Context(), func(int64, int64) {})
+	if err == nil || y.s.Failed() != nil {
+		y.did["full compaction"]++
+		return
+	}
+	sp := must(y.s.Space(y.t.Context()))
+	if sp.Free-sp.Reserve >= sp.Segments*9/8 {
+		y.t.Fatalf("%v; but %d bytes are free beside the reserve, and the segments have %d", err, sp.Free-sp.Reserve,
+			sp.Segments)
+	}
+	y.did["full compaction refused"]++
 }
 
 // compare holds the store and a follower of its directory against the model.
