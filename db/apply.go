@@ -97,7 +97,6 @@ func (s *Store) beginBatch(b *Batch) (*part, error) {
 func (s *Store) applyEvents(f *part, events []apply.Event, at func(f *part, i int) progress) (*part, error) {
 	for i := range events {
 		var err error
-		f.Prefetch(events, i, s.cfg.Logger)
 		if _, waits := f.UnfinishedJob(&events[i]); f.Counts().Events > 0 && (waits || f.Full()) {
 			f, err = s.commitPart(f, at(f, i))
 			if err != nil {
@@ -111,6 +110,7 @@ func (s *Store) applyEvents(f *part, events []apply.Event, at func(f *part, i in
 			}
 			f = s.nextPart(f)
 		}
+		f.Prefetch(events, i, s.cfg.Logger)
 		for !f.Apply(&events[i]) {
 			f, err = s.commitPart(f, at(f, i))
 			if err != nil {

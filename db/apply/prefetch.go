@@ -11,15 +11,19 @@ import (
 	"weft.dev/weft/db/parallel"
 )
 
-// prefetchEvents is the number of events of a prefetch: enough look-ups for many cores, and at most some hundred
-// kilobytes of values.
-const prefetchEvents = 1024
+const (
+	// prefetchEvents is the number of events of a prefetch: enough look-ups for many cores.
+	prefetchEvents = 1024
+	// prefetchValue is the largest value of a record that is kept, in bytes, so that all take 4 MiB at most. Nearly all
+	// records have a few links of some ten bytes each.
+	prefetchValue = 4 << 10
+)
 
 // Prefetch looks up what the events of a batch from i on need of the base, if i is the first of prefetchEvents: the
 // accounts that are not in the cache of ids, and the records. These look-ups take most of the time of an event in a
 // large index, and a snapshot answers them on all cores; the events themselves are applied one after the other. It
 // changes no answer: what the batch itself changes is looked for first, and the base stays the same until the next
-// commit. A look-up that fails is left to the event.
+// commit. A look-up that fails, or finds a large value, is left to the event.
 //
 // On one core it does nothing: there it would add 1 µs to an event.
 func (f *Applier) Prefetch(batch []Event, i int, logger *slog.Logger) {
@@ -84,6 +88,9 @@ func (f *Applier) prefetchAccounts(events []Event, logger *slog.Logger) {
 	}
 	for i := range events {
 		add(events[i].DID)
+		if f.mayRepeat(&events[i]) {
+			continue
+		}
 		for _, l := range events[i].Links {
 			if did, _, _, ok := codec.SplitTarget(l.Target); ok {
 				add(did)
@@ -131,10 +138,11 @@ func (f *Applier) prefetchRecords(events []Event, logger *slog.Logger) {
 			return
 		}
 		value, err := f.d.base.FindRecord(r.key, events[i].Op != logrow.OpCreate)
-		r.value = value
-		if err != nil {
+		if err != nil || len(value) > prefetchValue {
 			r.key = nil
+			return
 		}
+		r.value = bytes.Clone(value) // it is part of a block, which would stay in memory
 	})
 }
 

@@ -156,7 +156,7 @@ const (
 )
 
 // cache holds what was used lately: when its young half is full, the old half goes. It invalidates nothing: names never
-// change. The zero cache is empty.
+// change, and a segmentSum says for which segments it is right. The zero cache is empty.
 type cache[K comparable, V any] struct {
 	most      int            // entries of each half; 0: cacheSize
 	mostBytes int            // of each half; read only with size
@@ -216,18 +216,19 @@ func (c *cache[K, V]) put(key K, v V) {
 
 // add adds a value, in place of the one that the key had.
 func (c *cache[K, V]) add(key K, v V) {
-	bytes := 0
-	if c.size != nil {
-		bytes = c.size(key, v) + cacheEntryBytes
-		if bytes > c.mostBytes {
-			return
-		}
-	}
 	if before, ok := c.young[key]; ok {
 		if c.size != nil {
 			c.bytes -= c.size(key, before) + cacheEntryBytes
 		}
 		delete(c.young, key)
+	}
+	bytes := 0
+	if c.size != nil {
+		bytes = c.size(key, v) + cacheEntryBytes
+		if bytes > c.mostBytes {
+			delete(c.old, key)
+			return
+		}
 	}
 	isFull := len(c.young) >= cmp.Or(c.most, cacheSize) || c.size != nil && c.bytes+bytes > c.mostBytes
 	if c.young == nil || isFull {
