@@ -82,8 +82,8 @@ func (y *year) disturb() {
 	}
 }
 
-// compact compacts everything, unless there is no room for it: the budget has room for the largest compaction that is due,
-// and not for one of all segments.
+// compact compacts everything, unless there is no room for it: the budget has room for the largest compaction that is
+// due, and not for one of all segments.
 func (y *year) compact() {
 	y.t.Helper()
 	y.settle()

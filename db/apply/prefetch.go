@@ -25,7 +25,8 @@ const (
 // changes no answer: what the batch itself changes is looked for first, and the base stays the same until the next
 // commit. A look-up that fails, or finds a large value, is left to the event.
 //
-// On one core it does nothing: there it would add 1 µs to an event.
+// On one core it does nothing: to collect what is looked up takes 1.3 µs an event (a profile of bench/storage with 100
+// million links).
 func (f *Applier) Prefetch(batch []Event, i int, logger *slog.Logger) {
 	if i%prefetchEvents != 0 || runtime.GOMAXPROCS(0) == 1 {
 		return
@@ -42,7 +43,7 @@ type prefetched struct {
 	absent  map[string]struct{} // names that it doesn't have
 	events  []Event
 	records []prefetchedRecord // of the events
-	at      int                // the number of events of which one was applied
+	at      int                // how many of the events the applier has begun
 }
 
 // prefetchedRecord is a record and its value in the base.

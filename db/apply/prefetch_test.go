@@ -11,8 +11,8 @@ import (
 	"weft.dev/weft/db/lsm"
 )
 
-// TestPrefetchedRecords: what is prefetched is the value of the base, a copy of it, or that there is none. A large value
-// is not kept, and neither is one of an event that may be a repeat. Only the present event sees its value.
+// TestPrefetchedRecords: what is prefetched is the value of the base, a copy of it, or that there is none. A large
+// value is not kept, and neither is one of an event that may be a repeat. Only the present event sees its value.
 func TestPrefetchedRecords(t *testing.T) {
 	t.Parallel()
 	const did, nsid = "did:plc:aaaabbbbccccddddeeeeffff", "app.bsky.feed.like"

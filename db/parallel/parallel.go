@@ -13,8 +13,8 @@ import (
 const (
 	// most bounds the goroutines of a call: beyond it what comes between the calls takes most of the time.
 	most = 8
-	// perTurn is the number of calls that a goroutine makes at a time, and the least for which another goroutine pays:
-	// starting one takes about as long as a look-up in memory.
+	// perTurn is the number of calls that a goroutine makes at a time, so that it rarely waits for the shared counter. For
+	// fewer no other goroutine is started.
 	perTurn = 16
 )
 

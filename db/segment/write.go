@@ -132,7 +132,8 @@ func write(path string, meta map[string]string, inputs []Input, o Options) (info
 }
 
 // zstdWindow is the window size of the compression in bytes: longer than nearly all blocks. It determines the memory of
-// a worker's encoder, which takes 20 MB with the default of its level, while a compaction and a seal may run at once.
+// a worker's encoder, which took 20 MB with the window that zstd's level better has by default, while a compaction and a
+// seal may run at once.
 const zstdWindow = 256 << 10
 
 // writeRows writes all rows of the file.
