@@ -268,3 +268,55 @@ func TestDedupAfterPrune(t *testing.T) {
 		t.Errorf("the repeat: %+v, %v", applied, err)
 	}
 }
+
+// TestPruneTogether: commits of a row each delete old rows a few at a time, not a row in each commit. So they do with a
+// window that is shorter than the age at which rows are sealed.
+func TestPruneTogether(t *testing.T) {
+	t.Parallel()
+	const share = 10 // rows between two deletions
+	var clock atomic.Int64
+	clock.Store(1_770_000_000)
+	cfg := small(t.TempDir(), &clock)
+	cfg.SealBytes = share * 48 << 10
+	cfg.ReplayWindow = time.Minute
+	commit, deleted := 0, []int{}
+	cfg.Failpoint = func(step string) error {
+		if step == "prune" {
+			deleted = append(deleted, commit)
+		}
+		return nil
+	}
+	s := openWith(t, cfg)
+	defer func() { _ = s.Close() }()
+	h := newHistory(1)
+	commits := func(n int) {
+		for range n {
+			commit++
+			e := h.recordEvent(h.dids[0], db.OpCreate)
+			e.TimeUS, e.Rkey = clock.Load()*1_000_000, fmt.Sprintf("k%d", commit)
+			e.Links = []db.Link{{Path: "subject", Target: "https://example.com/"}}
+			if _, err := s.Apply(db.Batch{Host: "test", Events: []apply.Event{e}}); err != nil {
+				t.Fatal(err)
+			}
+			clock.Add(30)
+		}
+	}
+	commits(30 * share)
+	quiet(t, s, &clock, 1) // begins a seal
+	for s.Sealing() {
+		time.Sleep(time.Millisecond)
+	}
+	commits(5 * share)
+	if len(deleted) < 4 || len(deleted) > 6 {
+		t.Fatalf("rows were deleted %d times in %d commits", len(deleted), 5*share)
+	}
+	for i, at := range deleted[1:] {
+		if at-deleted[i] < share {
+			t.Errorf("commit %d deleted rows, and commit %d", deleted[i], at)
+		}
+	}
+	oldest, newest := must2(s.LogRange(t.Context()))
+	if most := uint64(30*share + 5*share - 4*(share+share/8)); newest-oldest >= most {
+		t.Errorf("the log has %d rows, and must have fewer than %d", newest-oldest+1, most)
+	}
+}

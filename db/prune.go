@@ -13,8 +13,12 @@ const (
 	// pruneRows is the largest number of log rows or bodies that one step of the pruning deletes: a step then takes as
 	// long as a commit.
 	pruneRows = 3000
-	// pruneLeast is the number of rows that a commit deletes beyond the number that it adds.
-	pruneLeast = 20
+	// Commits add a row for each pruneShare bytes of a seal, 512 by default, before they delete as many; small seals
+	// mean a small index. A deletion writes the pages at the beginning of both tables and their parents, and also the
+	// pages that it frees, if the same commit does not use them (docs/storage.md, Reasons).
+	pruneShare = 48 << 10
+	// pruneExtra is the number of rows that a deletion takes beyond an eighth more than were added.
+	pruneExtra = 20
 )
 
 // logWindow states which log rows may be pruned: rows that a segment covers and that are older than the replay window
@@ -22,6 +26,7 @@ const (
 type logWindow struct {
 	logclock.Clock
 	pruned    uint64 // the newest pruned row
+	added     int    // rows that commits have added since they last deleted any
 	overtaken uint64 // the table replaced has no rows up to this one any more
 	upTo      uint64 // rows up to this one are old enough
 	due       uint64 // rows up to this one were old enough at the tick before
@@ -72,11 +77,15 @@ func (s *Store) exceptNewest(limit uint64) uint64 {
 	return min(limit, max(s.core.Snapshot().Seq, 1)-1)
 }
 
-// prune deletes old rows before added new rows are written. It deletes slightly more than are added, so that a backlog
-// shrinks.
+// prune deletes old rows before added new rows are written, if enough were added since it last did. It deletes slightly
+// more than are added, so that a backlog shrinks.
 func (w *writing) prune(rows int) error {
-	w.rows += rows
-	upTo := min(w.mayGo, w.s.log.pruned+uint64(w.rows+w.rows/8+pruneLeast))
+	w.added += rows
+	if w.added < w.s.cfg.SealBytes/pruneShare {
+		return nil
+	}
+	upTo := min(w.mayGo, w.pruned+uint64(w.added+w.added/8+pruneExtra))
+	w.added = 0
 	if upTo <= w.pruned {
 		return nil
 	}
@@ -104,6 +113,7 @@ func (w *writing) markClock(rs *apply.Rows, newestUS int64) error {
 	s := w.s
 	n := s.log
 	n.pruned = max(n.pruned, w.pruned)
+	n.added = w.added
 	n.overtaken = max(n.overtaken, n.pruned)
 	n.Advance(s.cfg.Now(), max(newestUS, s.core.Snapshot().MaxUS))
 	seq := s.core.Snapshot().Seq
@@ -122,7 +132,7 @@ func (w *writing) markClock(rs *apply.Rows, newestUS int64) error {
 	return nil
 }
 
-// findOld finds the rows that are older than the replay window, and deletes their marks except the newest.
+// findOld finds the rows that are older than the replay window, and deletes the marks that no seal by age needs.
 func (s *Store) findOld(tx *sql.Tx, l *logWindow) (err error) {
 	if s.cfg.ReplayWindow <= 0 {
 		return nil
@@ -131,6 +141,10 @@ func (s *Store) findOld(tx *sql.Tx, l *logWindow) (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec("DELETE FROM marks WHERE seq < ?", int64(l.upTo))
+	sealed, err := logclock.RowAt(tx, l.US()-s.sealAge().Microseconds())
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec("DELETE FROM marks WHERE seq < ?", int64(min(sealed, l.upTo)))
 	return err
 }

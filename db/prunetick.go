@@ -107,14 +107,16 @@ func (s *Store) inTx(do func(tx *sql.Tx) error) error {
 	return tx.Commit()
 }
 
+// sealAge returns the age of unsealed rows at which they are sealed.
+func (s *Store) sealAge() time.Duration { return max(s.cfg.ReplayWindow, sealLeast) }
+
 // sealOld begins a seal when unsealed rows are older than the replay window: only sealed rows may be pruned.
 func (s *Store) sealOld() error {
 	v := s.core.Snapshot()
 	if s.cfg.ReplayWindow <= 0 || s.sealing != nil || v.Seq == v.Sealed {
 		return nil
 	}
-	age := max(s.cfg.ReplayWindow, sealLeast)
-	old, err := logclock.RowAt(s.core.Reader, s.log.US()-age.Microseconds())
+	old, err := logclock.RowAt(s.core.Reader, s.log.US()-s.sealAge().Microseconds())
 	if err == nil && old > v.Sealed {
 		s.makeImmutable()
 	}

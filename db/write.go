@@ -16,7 +16,7 @@ type writing struct {
 	tx     *sql.Tx   // nil: not begun
 	mayGo  uint64    // log rows up to this one may be deleted
 	pruned uint64    // log rows up to this one are deleted
-	rows   int       // log rows written
+	added  int       // log rows written since the last deletion
 	window logWindow // after the commit
 	before logrow.Checksums
 	sums   logrow.Checksums // including the added rows
@@ -46,7 +46,8 @@ const (
 // newWriting returns a transaction that begins with the first part, or with its commit; end must be called.
 func (s *Store) newWriting() *writing {
 	sums := s.core.Snapshot().Sums
-	return &writing{s: s, mayGo: s.exceptNewest(s.prunable()), pruned: s.log.pruned, before: sums, sums: sums}
+	return &writing{s: s, mayGo: s.exceptNewest(s.prunable()), pruned: s.log.pruned, added: s.log.added, before: sums,
+		sums: sums}
 }
 
 // ahead passes on the rows since the last call to be written.

@@ -55,7 +55,7 @@ type Config struct {
 	From        From                  // where a new index begins; zero: now
 	Slice       *Slice                // the part of the network to index; nil: all of it
 	Key         string                // API key of the archives; empty: none
-	BatchEvents int                   // events of a commit; 0: 1,000
+	BatchEvents int                   // events of a commit; 0: DefaultBatchEvents
 	BatchAge    time.Duration         // the longest wait of an event for others; 0: 200 ms
 	Silence     time.Duration         // without an event or an answer to a ping, before a session ends; 0: 30 s
 	Failback    time.Duration         // a preferred host is healthy for about this long before a failback; 0: 2 min
@@ -68,9 +68,11 @@ type Config struct {
 	Now         func() time.Time      // nil: time.Now
 }
 
+// DefaultBatchEvents is the number of events at which a batch is committed before BatchAge, while events come fast. A
+// commit writes about 25 pages of the WAL beside those that its rows fill (docs/storage.md, Reasons).
+const DefaultBatchEvents = 4096
+
 const (
-	// At a thousand events the fixed cost of a commit, about six pages of WAL, is about 25 bytes for each event.
-	defaultBatchEvents = 1000
 	// With the server's own 20 ms, an event is visible within a quarter of a second.
 	defaultBatchAge = 200 * time.Millisecond
 	// A server answers a ping within a second.
@@ -106,7 +108,7 @@ type Ingest struct {
 
 func (cfg *Config) setDefaults() {
 	if cfg.BatchEvents <= 0 {
-		cfg.BatchEvents = defaultBatchEvents
+		cfg.BatchEvents = DefaultBatchEvents
 	}
 	if cfg.BatchAge <= 0 {
 		cfg.BatchAge = defaultBatchAge

@@ -15,9 +15,6 @@ import (
 	"weft.dev/weft/db/apply"
 )
 
-// batchEvents is the number of events in a commit, as in ingest.
-const batchEvents = 1000
-
 // eventWriter writes batches of events to a file, so that generating and storing are measured separately.
 type eventWriter struct {
 	file *os.File

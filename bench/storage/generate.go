@@ -44,7 +44,7 @@ type sample struct {
 
 // tailBatches returns the number of batches for the paced phases and the kills.
 func tailBatches(o options) int {
-	return 2*int(o.Pace.Seconds()+1)*o.Rate/batchEvents + killBatches
+	return (2*int(o.Pace.Seconds()+1)*o.Rate+killEvents)/o.Batch + 2
 }
 
 // Files of the generator for the other parts.
@@ -71,11 +71,11 @@ func generate(o options) (g generated, err error) {
 	network := sim.NewNetwork(sim.NetworkConfig{Accounts: int(o.accounts())})
 	var reader truth.Reader
 	r := rand.New(rand.NewPCG(1, 2))
-	batch := make([]apply.Event, 0, batchEvents)
+	batch := make([]apply.Event, 0, o.Batch)
 	more := tailBatches(o)
 	for more > 0 {
 		batch = batch[:0]
-		for len(batch) < batchEvents {
+		for len(batch) < o.Batch {
 			e, ok, err := reader.Event(network.Next())
 			if err != nil {
 				return g, err

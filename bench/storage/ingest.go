@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 )
 
 // measured is the measurements of the store.
@@ -51,6 +52,7 @@ type bench struct {
 	m      measured
 	taken  [4][]time.Duration // times of commits: idle, seal, compaction, both
 	phased bool
+	rest   []apply.Event // of the present batch
 }
 
 // openBench opens a store in the directory. Its clock is that of the events, so that the log is pruned as on a network
@@ -73,20 +75,24 @@ func openBench(o options, g generated, step func(string) error) (*bench, error) 
 // firstEventUS is the time of the clock before the first event.
 const firstEventUS = 1_767_225_600_000_000
 
-// apply commits the next batch.
-func (b *bench) apply() (took time.Duration, err error) {
+// apply commits the next events: the rest of the present batch, or the next batch, but at most so many.
+func (b *bench) apply(most int) (took time.Duration, err error) {
 	start := time.Now()
-	events, err := b.r.next()
-	if err != nil {
-		return 0, err
+	if len(b.rest) == 0 {
+		b.rest, err = b.r.next()
+		if err != nil {
+			return 0, err
+		}
+		b.m.Batches++
+		b.m.Applied.Decode += time.Since(start)
 	}
-	b.m.Applied.Decode += time.Since(start)
+	events := b.rest[:min(most, len(b.rest))]
+	b.rest = b.rest[len(events):]
 	b.clock.Store(events[len(events)-1].TimeUS)
 	before := b.s.Work()
 	start = time.Now()
 	a, err := b.s.Apply(db.Batch{Host: "bench", Events: events})
 	took = time.Since(start)
-	b.m.Batches++
 	b.m.Events += int64(a.Events)
 	b.m.Links += int64(a.Added)
 	class := 0
@@ -106,7 +112,7 @@ func (b *bench) run(ctx context.Context) error {
 	var slice, cpu = time.Duration(0), cpuTime()
 	tenth := max(b.g.Batches/10, 1)
 	for i := range b.g.Batches {
-		took, err := b.apply()
+		took, err := b.apply(b.o.Batch)
 		if err != nil {
 			return err
 		}
@@ -115,8 +121,8 @@ func (b *bench) run(ctx context.Context) error {
 		if (i+1)%tenth == 0 {
 			a := &b.m.Applied
 			now := cpuTime()
-			a.Slices = append(a.Slices, float64(tenth*batchEvents)/slice.Seconds())
-			a.CPU = append(a.CPU, float64((now-cpu).Microseconds())/float64(tenth*batchEvents))
+			a.Slices = append(a.Slices, float64(tenth*b.o.Batch)/slice.Seconds())
+			a.CPU = append(a.CPU, float64((now-cpu).Microseconds())/float64(tenth*b.o.Batch))
 			fmt.Fprintf(os.Stderr, "%d %%: %.0f events/s, %.1f µs of CPU each, load %s\n", (i+1)*10/tenth,
 				a.Slices[len(a.Slices)-1], a.CPU[len(a.CPU)-1], loadAverage())
 			slice = 0
@@ -158,6 +164,11 @@ func (b *bench) run(ctx context.Context) error {
 	b.m.AtEnd, err = b.pace(ctx)
 	if err != nil {
 		return err
+	}
+	if len(b.rest) > 0 { // the kills begin with a batch
+		if _, err := b.apply(b.o.Batch); err != nil {
+			return err
+		}
 	}
 	b.settle()
 	b.m.Events = events

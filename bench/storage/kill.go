@@ -12,9 +12,13 @@ import (
 	"weft.dev/weft/db"
 )
 
-// killBatches is the most batches of the kills: some before the first, and a whole seal with the events during it for
-// the second.
-const killBatches = 1000
+const (
+	// killEvents is the most events of the kills: some before the first, and a whole seal with the events during it for
+	// the second.
+	killEvents = 1_000_000
+	// someEvents is the number of events before the first kill.
+	someEvents = 50_000
+)
 
 // opened is the measurements of the start after a kill.
 type opened struct {
@@ -54,11 +58,11 @@ func victimChild(_ context.Context, o options) (any, error) {
 		return nil, err
 	}
 	for i := o.Skip; i < g.AllBatches; i++ {
-		if _, err := b.apply(); err != nil {
+		if _, err := b.apply(o.Batch); err != nil {
 			return nil, err
 		}
 		fmt.Println("at", i+1)
-		if o.When == killSome && i-o.Skip == 49 {
+		if o.When == killSome && (i+1-o.Skip)*o.Batch >= someEvents {
 			now()
 		}
 	}

@@ -21,6 +21,7 @@ type latency struct {
 	BigDID     quantiles     `json:"big_dids_count"`
 	Commit     quantiles     `json:"commit"`            // no compaction
 	Compacting quantiles     `json:"commit_compaction"` // during a compaction
+	Events     int64         `json:"events"`            // applied
 	Late       int           `json:"late"`              // commits that began late
 	Peak       int64         `json:"peak_rss"`
 }
@@ -28,7 +29,10 @@ type latency struct {
 // think is the pause between two queries of the one client.
 const think = time.Millisecond
 
-// pace applies events at the configured rate during queries.
+// batchAge is the longest wait of an event for the others of its commit, as in ingest.
+const batchAge = 200 * time.Millisecond
+
+// pace applies events at the configured rate during queries, as many in a commit as come in batchAge.
 func (b *bench) pace(ctx context.Context) (*latency, error) {
 	l := &latency{}
 	start := time.Now()
@@ -38,7 +42,8 @@ func (b *bench) pace(ctx context.Context) (*latency, error) {
 	defer cancel()
 	asked := make(chan error, 1)
 	go func() { asked <- b.ask(ctx, l) }()
-	every := time.Duration(batchEvents) * time.Second / time.Duration(b.o.Rate)
+	most := max(min(int(batchAge*time.Duration(b.o.Rate)/time.Second), b.o.Batch), 1)
+	every := time.Duration(most) * time.Second / time.Duration(b.o.Rate)
 	var plain, compacting []time.Duration
 	for due := start; time.Since(start) < b.o.Pace; due = due.Add(every) {
 		if wait := time.Until(due); wait > 0 {
@@ -47,10 +52,12 @@ func (b *bench) pace(ctx context.Context) (*latency, error) {
 			l.Late++
 		}
 		m := b.s.Work().Compacting
-		took, err := b.apply()
+		before := b.m.Events
+		took, err := b.apply(most)
 		if err != nil {
 			return nil, err
 		}
+		l.Events += b.m.Events - before
 		if m {
 			compacting = append(compacting, took)
 		} else {

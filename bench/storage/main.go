@@ -15,12 +15,14 @@ import (
 
 	"weft.dev/weft/bench/common"
 	"weft.dev/weft/db"
+	"weft.dev/weft/ingest"
 )
 
 // options are the flags, and the parameters that the parts of a run pass to each other.
 type options struct {
 	Links    int64
 	Accounts int64
+	Batch    int // events in a commit
 	Dir      string
 	Window   time.Duration
 	Pace     time.Duration
@@ -34,7 +36,7 @@ type options struct {
 	Again bool `json:"-"` // events of an earlier run exist
 }
 
-const description = `Simulated events, a thousand to a commit, flow into a store with its default configuration: first
+const description = `Simulated events flow into a store with its default configuration: first
 as fast as it takes them, then at a pace while queries are asked, until the process is killed with SIGKILL
 and started again. A tenth of all links goes to one target.
 
@@ -70,6 +72,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 			&cli.Int64Flag{Name: "links", Usage: "number of links to store", Value: 1_000_000, Destination: &o.Links},
 			&cli.Int64Flag{Name: "accounts", Usage: "number of accounts of the network; 0: one for every 20 links, and at " +
 				"least 1000", Destination: &o.Accounts},
+			&cli.IntFlag{Name: "batch", Usage: "events in a commit", Value: ingest.DefaultBatchEvents, Destination: &o.Batch},
 			&cli.StringFlag{Name: "dir", Usage: "an empty `DIRECTORY` to work in, which is kept (default: a temporary one, " +
 				"which is not), or one with nothing but events and generated.json of a run with the same options before",
 				Destination: &o.Dir},

@@ -26,7 +26,7 @@ func (f *figures) print(w io.Writer) error {
 	per := func(bytes int64) string { return fmt.Sprintf("%.1f B/link", float64(bytes)/float64(m.Links)) }
 	t.row("links", "%d added by %d events of %d accounts, %d live; %d of them sent to one target", m.Links, m.Events,
 		f.Options.accounts(), m.Live, f.Generated.BigLinks)
-	t.row("generator", "%.0f events/s, apart", float64(f.Generated.AllBatches*batchEvents)/f.Generated.Took.Seconds())
+	t.row("generator", "%.0f events/s, apart", float64(f.Generated.AllBatches*f.Options.Batch)/f.Generated.Took.Seconds())
 	t.row("load of the machine", "%s at the end of ingest", m.Load)
 
 	segments := m.Work.SealedBytes + m.Work.CompactedBytes
@@ -109,7 +109,7 @@ func (f *figures) pacedEvents() int64 {
 	if f.Weft.AtCompaction == nil {
 		return 0
 	}
-	return int64(f.Weft.AtCompaction.Commit.N+f.Weft.AtCompaction.Compacting.N) * batchEvents
+	return f.Weft.AtCompaction.Events
 }
 
 // table writes rows of a name and a text.

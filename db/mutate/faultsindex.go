@@ -155,6 +155,16 @@ var indexFaults = []fault{
 		"db.TestUnsealedRowsStay",
 	},
 	{
+		"each commit deletes rows, however few", "db/prune.go",
+		"if w.added < w.s.cfg.SealBytes/pruneShare {", "if w.added < 1 {",
+		"db.TestPruneTogether",
+	},
+	{
+		"a seal by age lacks its mark", "db/prune.go",
+		"int64(min(sealed, l.upTo))", "int64(max(sealed, l.upTo))",
+		"db.TestPruneTogether",
+	},
+	{
 		"a rewind moves the cursor back", "db/index/upstream.go",
 		"if seq >= u.Seq {", "if true {",
 		"db/index.TestMoved",
