@@ -6,6 +6,7 @@ import (
 
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/body"
+	"weft.dev/weft/db/insert"
 )
 
 // writeBodies writes a batch's bodies, each block before the rows that use it, and deletes those of deleted accounts.
@@ -22,17 +23,17 @@ func (s *Store) writeBodies(tx *sql.Tx, rs *apply.Rows) error {
 		return err
 	}
 	for i := range rs.Bodies {
-		if err := ins.bodies.put(tx, int64(rs.Bodies[i].Seq), int64(blocks[i])); err != nil {
+		if err := ins.bodies.Put(tx, int64(rs.Bodies[i].Seq), int64(blocks[i])); err != nil {
 			return err
 		}
 	}
 	for _, r := range rs.Replaced {
-		if err := ins.replaced.put(tx, int64(r.Seq), int64(r.Body)); err != nil {
+		if err := ins.replaced.Put(tx, int64(r.Seq), int64(r.Body)); err != nil {
 			return err
 		}
 	}
-	for _, in := range []*inserter{ins.bodies, ins.replaced} {
-		if err := in.flush(tx); err != nil {
+	for _, in := range []*insert.Inserter{ins.bodies, ins.replaced} {
+		if err := in.Flush(tx); err != nil {
 			return err
 		}
 	}
@@ -69,11 +70,11 @@ func (s *Store) writeBlocks(tx *sql.Tx, rows []apply.BodyRow) (ids []uint64, err
 		ids[i] = b.block
 		fresh = append(fresh, d)
 		b.remember(d, b.block)
-		if err := s.inserts.blocks.put(tx, int64(b.block), d[:], frames[start:]); err != nil {
+		if err := s.inserts.blocks.Put(tx, int64(b.block), d[:], frames[start:]); err != nil {
 			return nil, err
 		}
 	}
-	return ids, s.inserts.blocks.flush(tx)
+	return ids, s.inserts.blocks.Flush(tx)
 }
 
 // sameBlock returns a recent block with this digest; 0: there is none. fresh are the digests of the blocks that this

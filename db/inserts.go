@@ -3,95 +3,30 @@ package db
 import (
 	"database/sql"
 	"fmt"
-	"strings"
 
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/insert"
 	"weft.dev/weft/db/logrow"
 )
 
-// inserter inserts rows into one table, many per statement: a statement costs more than a row.
-type inserter struct {
-	one, some, many *sql.Stmt
-	columns         int
-	args            []any
-}
-
-const (
-	// insertRows is the number of rows of a long statement. More rows bring no measurable gain.
-	insertRows = 64
-	// someRows is the number of rows of the statements for the rest: a batch of the live stream has a few dozen rows.
-	someRows = 8
-)
-
-func prepareInsert(db *sql.DB, table string) (*inserter, error) {
-	columns := strings.Count(table, ",") + 1
-	values := "(" + strings.TrimSuffix(strings.Repeat("?,", columns), ",") + ")"
-	in := &inserter{columns: columns}
-	for _, stmt := range []struct {
-		into **sql.Stmt
-		rows int
-	}{{&in.one, 1}, {&in.some, someRows}, {&in.many, insertRows}} {
-		var err error
-		*stmt.into, err = db.Prepare("INSERT INTO " + table + " VALUES " +
-			strings.TrimSuffix(strings.Repeat(values+",", stmt.rows), ","))
-		if err != nil {
-			return nil, err
-		}
-	}
-	return in, nil
-}
-
-// put queues a row, and inserts a full statement.
-func (in *inserter) put(tx *sql.Tx, values ...any) error {
-	in.args = append(in.args, values...)
-	if len(in.args) < in.columns*insertRows {
-		return nil
-	}
-	_, err := tx.Stmt(in.many).Exec(in.args...)
-	in.args = in.args[:0]
-	return err
-}
-
-// flush inserts the queued rows.
-func (in *inserter) flush(tx *sql.Tx) error {
-	args := in.args
-	in.args = in.args[:0]
-	for _, stmt := range []struct {
-		*sql.Stmt
-		rows int
-	}{{in.some, someRows}, {in.one, 1}} {
-		n := in.columns * stmt.rows
-		if len(args) < n {
-			continue
-		}
-		s := tx.Stmt(stmt.Stmt)
-		for ; len(args) >= n; args = args[n:] {
-			if _, err := s.Exec(args[:n]...); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // inserters are the statements of the writer.
 type inserters struct {
-	actors, collections, sources, log, links *inserter
+	actors, collections, sources, log, links *insert.Inserter
 
-	blocks, bodies, replaced *inserter // nil: nothing is kept
+	blocks, bodies, replaced *insert.Inserter // nil: nothing is kept
 
 	upstream, checksum *sql.Stmt // upsertUpstream, logrow.UpdateChecksum
 }
 
-// insert describes the statements of an inserter.
-type insert struct {
-	in    **inserter
+// inserted describes the statements of an inserter.
+type inserted struct {
+	in    **insert.Inserter
 	table string // with its columns
 }
 
 func (ins *inserters) prepare(db *sql.DB, bodies bool) (err error) {
-	all := []insert{
+	all := []inserted{
 		{&ins.actors, "actors (id, did)"},
 		{&ins.collections, "collections (id, nsid)"},
 		{&ins.sources, "sources (id, collection, path)"},
@@ -99,12 +34,12 @@ func (ins *inserters) prepare(db *sql.DB, bodies bool) (err error) {
 		{&ins.links, logrow.LinkTable},
 	}
 	if bodies {
-		all = append(all, insert{&ins.blocks, "blocks (id, digest, body)"},
-			insert{&ins.bodies, "bodies (seq, block)"},
-			insert{&ins.replaced, "replaced (seq, body)"})
+		all = append(all, inserted{&ins.blocks, "blocks (id, digest, body)"},
+			inserted{&ins.bodies, "bodies (seq, block)"},
+			inserted{&ins.replaced, "replaced (seq, body)"})
 	}
 	for _, t := range all {
-		*t.in, err = prepareInsert(db, t.table)
+		*t.in, err = insert.Prepare(db, t.table)
 		if err != nil {
 			return fmt.Errorf("db: prepare insert into %s: %w", t.table, err)
 		}
@@ -126,37 +61,52 @@ func (ins *inserters) add(tx *sql.Tx, rs *apply.Rows) error {
 		var err error
 		switch n.Kind {
 		case 'd':
-			err = ins.actors.put(tx, int64(n.ID), n.Name)
+			err = ins.actors.Put(tx, int64(n.ID), n.Name)
 		case 'c':
-			err = ins.collections.put(tx, int64(n.ID), n.Name)
+			err = ins.collections.Put(tx, int64(n.ID), n.Name)
 		default:
-			err = ins.sources.put(tx, int64(n.ID), int64(n.Collection), n.Name)
+			err = ins.sources.Put(tx, int64(n.ID), int64(n.Collection), n.Name)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	for i := range rs.Log {
-		r := &rs.Log[i]
-		if err := ins.log.put(tx, int64(r.Seq), r.TimeUS, int64(r.Op), int64(r.Actor), orNull(int64(r.Collection), 0),
-			codec.RkeyColumn(r.Rkey), orNull(int64(r.Rev), 0), orNull(int64(r.StatusColumn()), 0)); err != nil {
+	return ins.addLog(tx, rs.Log, rs.Links)
+}
+
+// addLog inserts log rows and their links, which are in the order of the rows.
+func (ins *inserters) addLog(tx *sql.Tx, log []logrow.Row, links []logrow.LinkRow) error {
+	for i := range log {
+		r := &log[i]
+		var source, target any
+		if len(links) > 0 && r.HasFirst(&links[0]) {
+			source = int64(links[0].Source)
+			target = links[0].Target
+			links = links[1:]
+		}
+		if err := ins.log.Put(tx, int64(r.Seq), r.TimeUS, int64(r.Op), int64(r.Actor), orNull(int64(r.Collection), 0),
+			codec.RkeyColumn(r.Rkey), orNull(int64(r.Rev), 0), orNull(int64(r.StatusColumn()), 0), source,
+			target); err != nil {
 			return err
+		}
+		for ; len(links) > 0 && links[0].ID>>logrow.LinkShift == r.Seq; links = links[1:] {
+			l := &links[0]
+			if err := ins.links.Put(tx, int64(l.ID), int64(l.Op), int64(l.Source), l.Target,
+				orNull(l.Rank, -1)); err != nil {
+				return err
+			}
 		}
 	}
-	for i := range rs.Links {
-		l := &rs.Links[i]
-		if err := ins.links.put(tx, int64(l.ID), int64(l.Op), int64(l.Source), l.Target,
-			orNull(l.Rank, -1)); err != nil {
-			return err
-		}
+	if len(links) > 0 {
+		return fmt.Errorf("link row %d belongs to no log row", links[0].ID)
 	}
 	return nil
 }
 
 // finish inserts the waiting rows, and all other rows of a batch except its bodies.
 func (ins *inserters) finish(tx *sql.Tx, rs *apply.Rows) error {
-	for _, in := range []*inserter{ins.actors, ins.collections, ins.sources, ins.log, ins.links} {
-		if err := in.flush(tx); err != nil {
+	for _, in := range []*insert.Inserter{ins.actors, ins.collections, ins.sources, ins.log, ins.links} {
+		if err := in.Flush(tx); err != nil {
 			return err
 		}
 	}

@@ -70,6 +70,10 @@ func makeSchema(t *testing.T, dir string, version int64) {
 	if _, err := p.UpTo(t.Context(), version); err != nil {
 		t.Fatal(err)
 	}
+	links := "links"
+	if version >= 11 {
+		links = "more_links"
+	}
 	var errs []error
 	for _, statement := range []string{
 		"INSERT INTO meta (key, value) VALUES ('instance', 'OLDER'), ('created', '2026-01-01T00:00:00Z')",
@@ -78,7 +82,7 @@ func makeSchema(t *testing.T, dir string, version int64) {
 		"INSERT INTO collections (id, nsid) VALUES (1, 'app.bsky.feed.like')",
 		"INSERT INTO sources (id, collection, path) VALUES (1, 1, 'subject.uri')",
 		"INSERT INTO records (seq, time_us, op, actor, collection, rkey, rev) VALUES (1, 1770000000000000, 1, 1, 1, 1812480000000000000, 1812480000000000000)",
-		"INSERT INTO links (id, op, source, target) VALUES (4096, 1, 1, CAST(x'02' || 'https://example.com/' || x'00' AS BLOB))",
+		"INSERT INTO " + links + " (id, op, source, target) VALUES (4096, 1, 1, CAST(x'02' || 'https://example.com/' || x'00' AS BLOB))",
 	} {
 		_, err := base.Exec(statement)
 		errs = append(errs, err)

@@ -104,7 +104,7 @@ func (s *Store) deleteRows(tx *sql.Tx, upTo, overtaken uint64) error {
 	if _, err := tx.Exec("DELETE FROM records WHERE seq <= ?", int64(upTo)); err != nil {
 		return err
 	}
-	_, err := tx.Exec("DELETE FROM links WHERE id < ?", int64((upTo+1)<<logrow.LinkShift))
+	_, err := tx.Exec("DELETE FROM more_links WHERE id < ?", int64((upTo+1)<<logrow.LinkShift))
 	return err
 }
 

@@ -72,7 +72,7 @@ func hours(t *testing.T) func([]byte) []byte {
 func TestSegmentFormats(t *testing.T) {
 	t.Parallel()
 	whole := dbtest.Fixture(t)
-	pruned := []string{"DELETE FROM records WHERE seq <= 500", "DELETE FROM links WHERE id >> 12 <= 500"}
+	pruned := []string{"DELETE FROM links WHERE id >> 12 <= 500", "DELETE FROM records WHERE seq <= 500"}
 	for _, tc := range []struct {
 		name   string
 		change func([]byte) []byte
@@ -148,7 +148,7 @@ func TestDamagedFormat(t *testing.T) {
 	t.Parallel()
 	dir := dbtest.Fixture(t)
 	dbtest.Flip(t, dbtest.SegmentPath(t, dir, 0), 62)
-	dbtest.Statements("DELETE FROM records WHERE seq <= 500", "DELETE FROM links WHERE id >> 12 <= 500")(t, dir)
+	dbtest.Statements("DELETE FROM links WHERE id >> 12 <= 500", "DELETE FROM records WHERE seq <= 500")(t, dir)
 	s, err := db.Open(db.Config{Dir: dir})
 	if err == nil {
 		s.Close()

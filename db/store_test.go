@@ -183,6 +183,10 @@ func tamper(t *testing.T, dir string, statements ...string) {
 		t.Fatal(err)
 	}
 	defer other.Close()
+	other.SetMaxOpenConns(1)
+	if err := dbtest.ChangeableLinks(other); err != nil {
+		t.Fatal(err)
+	}
 	for _, statement := range statements {
 		if _, err := other.Exec(statement); err != nil {
 			t.Fatal(err)
@@ -262,7 +266,7 @@ func TestWriteFaultLatches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tamper(t, dir, "ALTER TABLE links RENAME TO gone")
+	tamper(t, dir, "CREATE TRIGGER fault BEFORE INSERT ON upstream BEGIN SELECT RAISE(ABORT, 'a fault after the rows'); END")
 	for range 2 {
 		if _, err := s.Apply(db.Batch{Host: "real", Events: events[75:]}); !errors.Is(err, db.ErrFailed) {
 			t.Fatalf("applied with %v", err)
@@ -291,7 +295,7 @@ func TestWriteFaultLatches(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	tamper(t, dir, "ALTER TABLE gone RENAME TO links")
+	tamper(t, dir, "DROP TRIGGER fault")
 	s = open(t, dir)
 	defer s.Close()
 	var m dbtest.Model

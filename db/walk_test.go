@@ -159,3 +159,50 @@ func TestWalksWhileLinksComeAndGo(t *testing.T) {
 		})
 	}
 }
+
+// TestAccountsMoveBetweenPages: an account whose first link goes, or that gets an older one, between two pages comes
+// once, at the place that it had when the walk began.
+func TestAccountsMoveBetweenPages(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	defer func() { _ = s.Close() }()
+	const collection = "app.bsky.graph.follow"
+	h := newHistory(0)
+	at := int64(1_770_000_000_000_000)
+	seq := uint64(0)
+	send := func(op db.Op, did int, us int64) {
+		t.Helper()
+		seq++
+		e := apply.Event{Seq: seq, TimeUS: at + int64(seq), Op: op, DID: fmt.Sprintf("did:plc:%024d", did),
+			Collection: collection, Rkey: h.tid(us), Rev: h.tid(at + int64(seq))}
+		if op == db.OpCreate {
+			e.Links = []db.Link{{Path: "subject", Target: "did:plc:popular77777777777777777"}}
+		}
+		if _, err := s.Apply(db.Batch{Host: "sim", Events: []apply.Event{e}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for did := range 6 {
+		send(db.OpCreate, did, at-1000+int64(did))
+	}
+	send(db.OpCreate, 0, at-500) // its first link stays the oldest of all
+	q := db.ListQuery{Target: "did:plc:popular77777777777777777",
+		Source: db.Source{Collection: collection, Path: "subject"}, Limit: 3}
+	page := must(s.DIDs(t.Context(), q))
+	listed := page.Items
+	send(db.OpDelete, 0, at-1000)  // the first of an account that is still to come
+	send(db.OpCreate, 5, at-2000)  // an older one of an account that has come
+	send(db.OpCreate, 77, at-3000) // an account that came after the walk began: on no page
+	for page.Next != nil {
+		q.After = page.Next
+		page = must(s.DIDs(t.Context(), q))
+		listed = append(listed, page.Items...)
+	}
+	var got []string
+	for _, did := range listed {
+		got = append(got, did[len(did)-2:])
+	}
+	if want := "[05 04 03 02 01 00]"; fmt.Sprint(got) != want {
+		t.Errorf("the pages have %v, want %s", got, want)
+	}
+}

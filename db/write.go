@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"weft.dev/weft/db/apply"
+	"weft.dev/weft/db/insert"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/panics"
 )
@@ -38,7 +39,7 @@ func (m *mark) since(rs *apply.Rows) apply.Rows {
 const (
 	// aheadEvents is the number of events in a part: about the rows of a long statement. Applying them takes some 300
 	// µs.
-	aheadEvents = insertRows
+	aheadEvents = insert.Rows
 	// aheadParts bounds the parts that wait to be written. Beyond it the applier waits, as it would for the commit.
 	aheadParts = 64
 )

@@ -83,7 +83,7 @@ func TestStatsCommand(t *testing.T) {
 		code           int
 		stdout, stderr string // in it
 	}{
-		{"a directory", []string{"--data", smallIndex(t)}, 0, "5 rows, 1 to 5, with 5 link rows", ""},
+		{"a directory", []string{"--data", smallIndex(t)}, 0, "5 rows, 1 to 5, with 5 links", ""},
 		{"the total comes first", []string{"--data", smallIndex(t)}, 0, "5 links of 5 records, ", ""},
 		{"no index", []string{"--data", t.TempDir()}, 1, "", "there is no weft.db in it"},
 		{"an argument too many", []string{"x"}, 2, "", "stats takes no argument"},

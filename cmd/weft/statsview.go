@@ -38,7 +38,7 @@ func printStats(w io.Writer, in *inspect.Report) {
 	} else {
 		fmt.Fprintf(w, "  %s, %d to %d, with %s\n", humanize.Count(int64(in.Log.Newest-in.Log.Oldest+1), "row"),
 			in.Log.Oldest,
-			in.Log.Newest, humanize.Count(in.Log.Links, "link row"))
+			in.Log.Newest, humanize.Count(in.Log.Links, "link"))
 		fmt.Fprintf(w, "  from %s to %s, %s of upstream time\n", utc(in.Log.OldestUS), utc(in.Log.NewestUS),
 			humanize.Duration(time.Duration(in.Log.NewestUS-in.Log.OldestUS)*time.Microsecond))
 	}

@@ -54,7 +54,7 @@ func (s *State) loadStateAt(ctx context.Context, q logrow.Queryer, at uint64) er
 // replayState notes what a log row says of jobs and resyncs. account is the newest row of an account's status before
 // it, by which a job turns.
 func (s *State) replayState(rows *sql.Rows, account *logrow.Row) error {
-	r, err := logrow.ScanRow(rows)
+	r, _, err := logrow.ScanRow(rows)
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func TestCheckEnds(t *testing.T) {
 		want   string
 	}{
 		{func(*testing.T, string) {}, "or start weft serve: the log is complete"},
-		{dbtest.Statements("DELETE FROM records WHERE seq < 50", "DELETE FROM links WHERE id < 50 << 12"),
+		{dbtest.Statements("DELETE FROM links WHERE id < 50 << 12", "DELETE FROM records WHERE seq < 50"),
 			"restore the file from the replica"},
 	} {
 		tc.damage(t, dir)

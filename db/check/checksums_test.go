@@ -51,6 +51,10 @@ func flipTarget(id string) func(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 		defer base.Close()
+		base.SetMaxOpenConns(1)
+		if err := dbtest.ChangeableLinks(base); err != nil {
+			t.Fatal(err)
+		}
 		var target []byte
 		if err := base.QueryRow("SELECT target FROM links WHERE id = " + id).Scan(&target); err != nil {
 			t.Fatal(err)
@@ -84,6 +88,11 @@ var damages = []struct {
 	{"a record key, replayed",
 		dbtest.Statements("UPDATE records SET rkey = rkey + 1 WHERE seq = (SELECT max(seq) - 1 FROM records)"), true, ""},
 	{"a bit of a link's target, sealed", flipTarget("200 << 12"), false, "log rows 1 to 1101"},
+	{"a target in a log row, sealed", dbtest.Statements("UPDATE records SET target = x'026100' WHERE seq = 300"), false,
+		"log rows 1 to 1101"},
+	{"a target in a log row, replayed",
+		dbtest.Statements("UPDATE records SET target = x'026100' WHERE seq = (SELECT max(seq) FROM records WHERE source > 0)"),
+		true, ""},
 	{"a byte of a DID, sealed", dbtest.Statements("UPDATE actors SET did = did || 'a' WHERE id = 50"), false,
 		"accounts 1 to 1101"},
 	{"a path, sealed", dbtest.Statements("UPDATE sources SET path = 'subject.urj' WHERE path = 'subject.uri'"), false,
@@ -93,7 +102,7 @@ var damages = []struct {
 		"collections 1 to"},
 	{"a rank, sealed", dbtest.Statements("UPDATE links SET rank = 5 WHERE id = 300 << 12"), false, "log rows 1 to 1101"},
 	{"a log row and its links that are gone, sealed",
-		dbtest.Statements("DELETE FROM records WHERE seq = 1103", "DELETE FROM links WHERE id >> 12 = 1103"), false, ""},
+		dbtest.Statements("DELETE FROM links WHERE id >> 12 = 1103", "DELETE FROM records WHERE seq = 1103"), false, ""},
 	{"the checksum of a segment in the manifest",
 		dbtest.Statements("UPDATE segments SET log_checksum = log_checksum + 1 WHERE from_seq = 1"), false,
 		"the checksum of the log up to row 1101 in the manifest's row of"},

@@ -30,24 +30,30 @@ var logRules = []sqlRule{
 		`SELECT printf('log row %d is of account %d and collection %d, and one of them has no row', seq, actor, collection)
 		FROM records WHERE seq >= ?1
 		AND (actor NOT IN (SELECT id FROM actors) OR collection NOT IN (SELECT id FROM collections))`},
-	{KindLog, mendDB, `SELECT printf('link row %d belongs to no log row', id) FROM links
+	{KindLog, mendDB, `SELECT printf('log row %d, of op %d, has half a link', seq, op) FROM records
+		WHERE seq >= ?1 AND (source IS NULL) <> (target IS NULL)`},
+	{KindLog, mendDB, `SELECT printf('link row %d belongs to no log row', id) FROM more_links
 		WHERE id >= ?1 << 12 AND (id >> 12) NOT IN (SELECT seq FROM records)`},
 	{KindLog, mendDB,
-		`SELECT printf('link row %d, of op %d and source %d, does not fit log row %d', links.id, links.op, source, seq)
-		FROM links JOIN records ON seq = links.id >> 12 LEFT JOIN sources ON sources.id = source
-		WHERE links.id >= ?1 << 12 AND (links.op NOT IN (0, 1) OR sources.collection IS NOT records.collection
-		OR records.op = 3 AND links.op = 1 OR rank < 0 OR rank IS NULL AND typeof(rkey) <> 'integer')`},
+		`SELECT printf('link row %d, of op %d and source %d, does not fit log row %d', links.id, links.op, links.source, seq)
+		FROM (SELECT id, op, source, rank FROM more_links WHERE id >= ?1 << 12
+			UNION ALL SELECT seq << 12, op <> 3, source, NULL FROM records WHERE seq >= ?1 AND source IS NOT NULL) AS links
+		JOIN records ON seq = links.id >> 12 LEFT JOIN sources ON sources.id = links.source
+		WHERE links.op NOT IN (0, 1) OR sources.collection IS NOT records.collection
+		OR records.op = 3 AND links.op = 1 OR rank < 0 OR rank IS NULL AND typeof(rkey) <> 'integer'`},
 	{KindLog, mendDB, `SELECT printf('log row %d changed nothing: it has no link rows', seq) FROM records
-		WHERE seq >= ?1 AND op IN (1, 2, 3, 10)
-		AND NOT EXISTS (SELECT 1 FROM links WHERE id BETWEEN seq << 12 AND (seq << 12) + 4095)
+		WHERE seq >= ?1 AND op IN (1, 2, 3, 10) AND source IS NULL
+		AND NOT EXISTS (SELECT 1 FROM more_links WHERE id BETWEEN seq << 12 AND (seq << 12) + 4095)
 		AND NOT (op = 2 AND EXISTS (SELECT 1 FROM replaced WHERE replaced.seq = records.seq))`},
 	{KindLog, mendDB, `SELECT printf('log row %d, of op %d, has link rows', seq, op) FROM records
 		WHERE seq >= ?1 AND op NOT IN (1, 2, 3, 10)
-		AND EXISTS (SELECT 1 FROM links WHERE id BETWEEN seq << 12 AND (seq << 12) + 4095)`},
+		AND (source IS NOT NULL OR EXISTS (SELECT 1 FROM more_links WHERE id BETWEEN seq << 12 AND (seq << 12) + 4095))`},
 	{KindLog, mendDB,
-		`SELECT printf('log row %d lacks link rows: its last has the number %d, and there are %d',
-			id >> 12, max(id & 4095), count(*))
-		FROM links WHERE id >= ?1 << 12 GROUP BY id >> 12 HAVING max(id & 4095) <> count(*) - 1`},
+		`SELECT printf('log row %d lacks link rows: beside its own link it has %d, of the numbers %d to %d',
+			id >> 12, count(*), min(id & 4095), max(id & 4095))
+		FROM (SELECT id FROM more_links WHERE id >= ?1 << 12) LEFT JOIN records ON seq = id >> 12
+		GROUP BY id >> 12
+		HAVING max(id & 4095) <> count(*) + (source IS NOT NULL) - 1 OR min(id & 4095) <> (source IS NOT NULL)`},
 	{KindLog, mendDB,
 		`SELECT printf('log row %d gives account %d the status %d, and it has %d', seq, id, changed & 15, actors.status)
 		FROM (SELECT actor, max(seq) AS seq, status AS changed FROM records WHERE seq >= ?1 AND op = 4 GROUP BY actor)
@@ -128,10 +134,13 @@ func (c *checker) effects(ctx context.Context, from, newest uint64) error {
 	}
 	// An odd constant (2^32 / golden ratio) spreads the accounts, because their ids are consecutive.
 	rows, err := c.s.Reader().QueryContext(ctx,
-		`SELECT seq, records.op, actor, collection, rkey, links.op, source, target, ifnull(rank, -1)
-		FROM records CROSS JOIN links ON links.id BETWEEN seq << 12 AND (seq << 12) + 4095
+		`SELECT seq, op, actor, collection, rkey, op <> 3 AS link_op, source, target, -1 FROM records
+		WHERE seq >= ?1 AND source IS NOT NULL AND op IN (1, 2, 3, 10) AND (actor * 2654435769 & 0x7fffffff) % ?2 = ?3
+		UNION ALL
+		SELECT seq, records.op, actor, collection, rkey, m.op, m.source, m.target, ifnull(m.rank, -1)
+		FROM records CROSS JOIN more_links AS m ON m.id BETWEEN seq << 12 AND (seq << 12) + 4095
 		WHERE seq >= ?1 AND records.op IN (1, 2, 3, 10) AND (actor * 2654435769 & 0x7fffffff) % ?2 = ?3
-		ORDER BY actor, collection, rkey, source, target, seq DESC, links.op DESC`,
+		ORDER BY actor, collection, rkey, source, target, seq DESC, link_op DESC`,
 		int64(from), int64(parts), int64(c.rand.Uint64N(parts)))
 	if err != nil {
 		return err

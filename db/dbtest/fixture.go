@@ -2,6 +2,7 @@ package dbtest
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -139,16 +140,45 @@ func Statements(all ...string) func(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 		defer base.Close()
+		base.SetMaxOpenConns(1) // the triggers are the connection's
+		if err := ChangeableLinks(base); err != nil {
+			t.Fatal(err)
+		}
 		for _, statement := range all {
-			res, err := base.Exec(statement)
-			if err != nil {
+			var before, after int64
+			if err := errors.Join(base.QueryRow("SELECT total_changes()").Scan(&before), exec(base, statement),
+				base.QueryRow("SELECT total_changes()").Scan(&after)); err != nil {
 				t.Fatal(err)
 			}
-			if n, _ := res.RowsAffected(); n == 0 {
+			if before == after {
 				t.Fatalf("%s changed nothing", statement)
 			}
 		}
 	}
+}
+
+func exec(base *sql.DB, statement string) error {
+	_, err := base.Exec(statement)
+	return err
+}
+
+// ChangeableLinks lets the only connection of a database change the links of log rows through the view links. A link
+// that is changed is no longer in its log row.
+func ChangeableLinks(base *sql.DB) error {
+	_, err := base.Exec(`
+		CREATE TEMP TRIGGER links_deleted INSTEAD OF DELETE ON main.links BEGIN
+			UPDATE records SET source = NULL, target = NULL WHERE seq = old.seq AND old.id = old.seq << 12;
+			DELETE FROM more_links WHERE id = old.id;
+		END;
+		CREATE TEMP TRIGGER links_inserted INSTEAD OF INSERT ON main.links BEGIN
+			INSERT INTO more_links VALUES (new.id, new.op, new.source, new.target, new.rank);
+		END;
+		CREATE TEMP TRIGGER links_updated INSTEAD OF UPDATE ON main.links BEGIN
+			UPDATE records SET source = NULL, target = NULL WHERE seq = old.seq AND old.id = old.seq << 12;
+			DELETE FROM more_links WHERE id = old.id;
+			INSERT INTO more_links VALUES (new.id, new.op, new.source, new.target, new.rank);
+		END`)
+	return err
 }
 
 // SegmentPath returns the path of the n-th segment, from 0 on.

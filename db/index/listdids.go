@@ -176,10 +176,13 @@ func (s *Queries) listChanges(ctx context.Context, l List, since, to uint64) (ma
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.core.Reader.QueryContext(ctx, `SELECT links.op, ifnull(links.rank, -1), records.actor, records.rkey
-		FROM links JOIN records ON records.seq = links.id >> 12
-		WHERE links.id >= ? AND links.id < ? AND links.source = ? AND links.target = ? ORDER BY links.id`,
-		int64((since+1)<<logrow.LinkShift), int64((to+1)<<logrow.LinkShift), int64(source), l.Prefix[:n])
+	rows, err := s.core.Reader.QueryContext(ctx, `SELECT op <> ?1 AS op, -1 AS rank, actor, rkey, seq << 12 AS id
+		FROM records WHERE seq > ?2 AND seq <= ?3 AND source = ?4 AND target = ?5
+		UNION ALL
+		SELECT more_links.op, ifnull(rank, -1), actor, rkey, id
+		FROM more_links JOIN records ON seq = id >> 12
+		WHERE id >= ?2 + 1 << 12 AND id < ?3 + 1 << 12 AND more_links.source = ?4 AND more_links.target = ?5 ORDER BY id`,
+		int64(logrow.OpDelete), int64(since), int64(to), int64(source), l.Prefix[:n])
 	if err != nil {
 		return nil, fmt.Errorf("db: read what changed in a list: %w", err)
 	}
@@ -187,10 +190,10 @@ func (s *Queries) listChanges(ctx context.Context, l List, since, to uint64) (ma
 	changes := map[string]byte{}
 	for rows.Next() {
 		var op byte
-		var rank int64
+		var rank, id int64
 		var actor uint64
 		var column any
-		if err := rows.Scan(&op, &rank, &actor, &column); err != nil {
+		if err := rows.Scan(&op, &rank, &actor, &column, &id); err != nil {
 			return nil, fmt.Errorf("db: read what changed in a list: %w", err)
 		}
 		rkey, err := codec.DecodeRkeyColumn(column)

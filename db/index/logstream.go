@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"sort"
 
+	"github.com/jmoiron/sqlx"
+
 	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/link"
@@ -85,11 +87,15 @@ func (s *Queries) logRows(ctx context.Context, after, to uint64) (found []logrow
 	defer func() { _ = rows.Close() }()
 	found = make([]logrow.Logged, 0, to-after)
 	for rows.Next() {
-		r, err := logrow.ScanRow(rows)
+		row, first, err := logrow.ScanRow(rows)
 		if err != nil {
 			return nil, fmt.Errorf("db: read the log: %w", err)
 		}
-		found = append(found, logrow.Logged{Row: r})
+		r := logrow.Logged{Row: row}
+		if first.Source != 0 {
+			r.AddLink(&first)
+		}
+		found = append(found, r)
 	}
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return nil, fmt.Errorf("db: read the log: %w", err)
@@ -98,30 +104,47 @@ func (s *Queries) logRows(ctx context.Context, after, to uint64) (found []logrow
 	if uint64(len(found)) != to-after || found[0].Seq != after+1 {
 		return nil, ErrLogPruned
 	}
-	links, err := tx.QueryContext(ctx, "SELECT "+logrow.LinkColumns+" FROM links WHERE id >= ? AND id < ? ORDER BY id",
-		int64((after+1)<<logrow.LinkShift), int64((to+1)<<logrow.LinkShift))
+	found, err = addMoreLinks(ctx, tx, found)
 	if err != nil {
 		return nil, fmt.Errorf("db: read the log: %w", err)
 	}
+	return found, nil
+}
+
+// addMoreLinks adds to rows, each of which follows the one before, the links that they don't have in themselves. It
+// returns the rows before the one that begins beyond logrow.ReadLinks links.
+func addMoreLinks(ctx context.Context, tx *sqlx.Tx, found []logrow.Logged) ([]logrow.Logged, error) {
+	first := found[0].Seq
+	links, err := tx.QueryContext(ctx, "SELECT "+logrow.LinkColumns+" FROM more_links WHERE id >= ? AND id < ? ORDER BY id",
+		int64(first<<logrow.LinkShift), int64((first+uint64(len(found)))<<logrow.LinkShift))
+	if err != nil {
+		return nil, err
+	}
 	defer func() { _ = links.Close() }()
-	for n := 0; links.Next(); n++ {
+	before := 0 // links of the rows before the one at
+	at := uint64(0)
+	for links.Next() {
 		var l logrow.LinkRow
 		if err := l.Scan(links); err != nil {
-			return nil, fmt.Errorf("db: read the log: %w", err)
+			return nil, err
 		}
-		at := l.ID>>logrow.LinkShift - after - 1
-		if n >= logrow.ReadLinks && at > 0 && len(found[at].Removed)+len(found[at].Added) == 0 {
-			return found[:at], nil
+		for ; at < l.ID>>logrow.LinkShift-first && before < logrow.ReadLinks; at++ {
+			before += found[at].LinkCount()
 		}
-		r := &found[at]
-		if rl := l.RecordLink(r.Rkey); l.Op == codec.Linked {
-			r.Added = append(r.Added, rl)
-		} else {
-			r.Removed = append(r.Removed, rl)
+		if before >= logrow.ReadLinks {
+			found = found[:l.ID>>logrow.LinkShift-first] // the row has links that are not read
+			break
 		}
+		found[at].AddLink(&l)
 	}
 	if err := links.Err(); err != nil {
-		return nil, fmt.Errorf("db: read the log: %w", err)
+		return nil, err
+	}
+	for ; at < uint64(len(found)); at++ {
+		if before >= logrow.ReadLinks && found[at].LinkCount() > 0 {
+			return found[:at], nil
+		}
+		before += found[at].LinkCount()
 	}
 	return found, nil
 }

@@ -55,7 +55,7 @@ type Segment struct {
 type Log struct {
 	Oldest, Newest     uint64 // rows; 0: none
 	OldestUS, NewestUS int64  // their times at the upstream
-	Links              int64  // link rows
+	Links              int64  // of the rows
 	Unsealed           int64  // rows that no segment has
 }
 
@@ -143,7 +143,7 @@ func (r inspector) file(ctx context.Context, in *Report) error {
 		{&in.Log.Newest, "SELECT ifnull(max(seq), 0) FROM records"},
 		{&in.Log.OldestUS, "SELECT ifnull((SELECT time_us FROM records ORDER BY seq LIMIT 1), 0)"},
 		{&in.Log.NewestUS, "SELECT ifnull((SELECT time_us FROM records ORDER BY seq DESC LIMIT 1), 0)"},
-		{&in.Log.Links, "SELECT count(*) FROM links"},
+		{&in.Log.Links, "SELECT (SELECT count(source) FROM records) + (SELECT count(*) FROM more_links)"},
 		// Ids have no holes.
 		{&in.Actors, "SELECT ifnull(max(id), 0) FROM actors"},
 		{&in.Inactive, "SELECT count(*) FROM actors WHERE status <> 0"},

@@ -161,7 +161,7 @@ func (s *Adder) Log(ctx context.Context, after, upTo uint64) (sum uint64, err er
 	// The links of a row end where the links of the next row begin, also where row numbers between the two are missing.
 	var first, next, last int64
 	if err := s.Q.QueryRowContext(ctx, `SELECT ifnull((SELECT seq FROM records WHERE seq > ?1 ORDER BY seq LIMIT 1), 0),
-		ifnull((SELECT seq FROM records WHERE seq > ?2 ORDER BY seq LIMIT 1), 0), ifnull((SELECT max(id) FROM links), 0)`,
+		ifnull((SELECT seq FROM records WHERE seq > ?2 ORDER BY seq LIMIT 1), 0), ifnull((SELECT max(id) FROM more_links), 0)`,
 		int64(after), int64(upTo)).Scan(&first, &next, &last); err != nil {
 		return 0, err
 	}
@@ -175,8 +175,12 @@ func (s *Adder) Log(ctx context.Context, after, upTo uint64) (sum uint64, err er
 	if err != nil {
 		return 0, err
 	}
+	inRows, err := s.add(ctx, sumFirst, first, int64(upTo), sumSpan)
+	if err != nil {
+		return 0, err
+	}
 	links, err := s.add(ctx, sumLinks, first<<LinkShift, last, sumSpan<<LinkShift)
-	return rows + links, err
+	return rows + inRows + links, err
 }
 
 // Status returns the sum of the accounts that are not active. It scans the table: a damaged index must not hide a row.

@@ -45,7 +45,7 @@ func Read(ctx context.Context, q Queryer, after, to uint64, do func([]Logged) er
 		return err
 	}
 	defer func() { _ = rows.Close() }()
-	linkRows, err := q.QueryContext(ctx, "SELECT "+LinkColumns+" FROM links WHERE id >= ? AND id < ? ORDER BY id",
+	linkRows, err := q.QueryContext(ctx, "SELECT "+LinkColumns+" FROM more_links WHERE id >= ? AND id < ? ORDER BY id",
 		int64((after+1)<<LinkShift), int64((to+1)<<LinkShift))
 	if err != nil {
 		return err
@@ -67,11 +67,16 @@ func Read(ctx context.Context, q Queryer, after, to uint64, do func([]Logged) er
 	held := 0
 	for rows.Next() {
 		var r Logged
-		r.Row, err = ScanRow(rows)
+		var first LinkRow
+		r.Row, first, err = ScanRow(rows)
 		if err != nil {
 			return err
 		}
 		r.Sum = r.Row.checksum()
+		if first.Source != 0 {
+			r.AddLink(&first)
+			r.Sum += first.checksum()
+		}
 		r.Body, err = bodies.has(r.Seq)
 		if err != nil {
 			return err
@@ -81,7 +86,7 @@ func Read(ctx context.Context, q Queryer, after, to uint64, do func([]Logged) er
 			return err
 		}
 		piece = append(piece, r)
-		held += len(r.Removed) + len(r.Added)
+		held += r.LinkCount()
 		if len(piece) == readRows || held >= ReadLinks {
 			if err := do(piece); err != nil {
 				return err
@@ -99,7 +104,19 @@ func Read(ctx context.Context, q Queryer, after, to uint64, do func([]Logged) er
 	return do(piece)
 }
 
-// linkReader reads link rows in the order of the log.
+// AddLink adds a link of the row.
+func (l *Logged) AddLink(row *LinkRow) {
+	if rl := row.RecordLink(l.Rkey); row.Op == codec.Linked {
+		l.Added = append(l.Added, rl)
+	} else {
+		l.Removed = append(l.Removed, rl)
+	}
+}
+
+// LinkCount returns the number of links that the row removed and added.
+func (l *Logged) LinkCount() int { return len(l.Removed) + len(l.Added) }
+
+// linkReader reads the rows of LinkTable in the order of the log.
 type linkReader struct {
 	rows *sql.Rows
 	next LinkRow
@@ -118,11 +135,7 @@ func (r *linkReader) advance() error {
 func (r *linkReader) addTo(l *Logged) error {
 	for r.more && r.next.ID>>LinkShift == l.Seq {
 		l.Sum += r.next.checksum()
-		if rl := r.next.RecordLink(l.Rkey); r.next.Op == codec.Linked {
-			l.Added = append(l.Added, rl)
-		} else {
-			l.Removed = append(l.Removed, rl)
-		}
+		l.AddLink(&r.next)
 		err := r.advance()
 		if err != nil {
 			return err

@@ -30,8 +30,9 @@ func init() {
 type sumQuery struct{ call, table, key string }
 
 var (
-	sumLogRows = sumQuery{"'r', " + Columns, "records", "seq"}
-	sumLinks   = sumQuery{"'l', " + LinkColumns, "links", "id"}
+	sumLogRows = sumQuery{"'r', " + rowColumns, "records", "seq"}
+	sumFirst   = sumQuery{"'l', " + firstColumns, "records", "source IS NOT NULL AND seq"}
+	sumLinks   = sumQuery{"'l', " + LinkColumns, "more_links", "id"}
 	sumStatus  = sumQuery{"'a', id, status, ifnull(since_us, 0)", "actors NOT INDEXED", "status <> 0 AND id"}
 	sumActors  = sumQuery{"'d', id, 0, did", "actors NOT INDEXED", "id"}
 	sumNSIDs   = sumQuery{"'c', id, 0, nsid", "collections NOT INDEXED", "id"}

@@ -25,6 +25,31 @@ var applyFaults = []fault{
 		"db/check.TestDamagedRows",
 	},
 	{
+		"a link in a log row loses its rank", "db/logrow/row.go",
+		"l.ID == r.Seq<<LinkShift && l.Rank < 0 &&", "l.ID == r.Seq<<LinkShift &&",
+		"db.TestFirstLink",
+	},
+	{
+		"a link in the row of a delete reads as added", "db/logrow/row.go",
+		"if r.Op == OpDelete {", "if r.Op == OpDelete && false {",
+		"db.TestFirstLink",
+	},
+	{
+		"a link in a log row has no checksum when it is read", "db/logrow/read.go",
+		"r.Sum += first.checksum()", "_ = first.checksum",
+		"db.TestFirstLink",
+	},
+	{
+		"a link in a log row has no checksum when rows are added up", "db/logrow/checksum.go",
+		"return rows + inRows + links, err", "return rows + 0*inRows + links, err",
+		"db/check.TestDamagedRows",
+	},
+	{
+		"a list's changes lack the links in log rows", "db/index/listdids.go",
+		"WHERE seq > ?2 AND seq <= ?3 AND source = ?4", "WHERE seq > ?3 AND seq <= ?3 AND source = ?4",
+		"db.TestAccountsMoveBetweenPages",
+	},
+	{
 		"a repeat that newer events have overtaken is folded again", "db/apply/record.go",
 		"if seen && r.rev <= newest {", "if seen && r.rev <= newest && false {",
 		"db.TestFolding",
