@@ -240,7 +240,7 @@ func logOf(t *testing.T, dir string) map[string]int {
 	rows, err := openSQL(t, dir).Query(
 		`SELECT op || ' ' || actor || ' ' || ifnull(collection, '') || ' ' || quote(rkey) || ' ' ||
 		ifnull(rev, '') || ' ' || ifnull(status, '') || ' ' || ifnull((SELECT group_concat(l.op || ':' || source || ':' || hex(target) ||
-		':' || ifnull(rank, ''), ' ' ORDER BY l.id) FROM links l WHERE l.seq = records.seq AND l.id >> 12 = l.seq), '') FROM records WHERE op < 5`)
+		':' || ifnull(rank, ''), ' ' ORDER BY l.id) FROM links l WHERE l.seq = records.seq), '') FROM records WHERE op < 5`)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,14 +19,14 @@ type inserters struct {
 	upstream, checksum *sql.Stmt // upsertUpstream, logrow.UpdateChecksum
 }
 
-// inserted describes the statements of an inserter.
-type inserted struct {
+// insertTable is a table and where its inserter is kept.
+type insertTable struct {
 	in    **insert.Inserter
 	table string // with its columns
 }
 
 func (ins *inserters) prepare(db *sql.DB, bodies bool) (err error) {
-	all := []inserted{
+	all := []insertTable{
 		{&ins.actors, "actors (id, did)"},
 		{&ins.collections, "collections (id, nsid)"},
 		{&ins.sources, "sources (id, collection, path)"},
@@ -34,9 +34,9 @@ func (ins *inserters) prepare(db *sql.DB, bodies bool) (err error) {
 		{&ins.links, logrow.LinkTable},
 	}
 	if bodies {
-		all = append(all, inserted{&ins.blocks, "blocks (id, digest, body)"},
-			inserted{&ins.bodies, "bodies (seq, block)"},
-			inserted{&ins.replaced, "replaced (seq, body)"})
+		all = append(all, insertTable{&ins.blocks, "blocks (id, digest, body)"},
+			insertTable{&ins.bodies, "bodies (seq, block)"},
+			insertTable{&ins.replaced, "replaced (seq, body)"})
 	}
 	for _, t := range all {
 		*t.in, err = insert.Prepare(db, t.table)

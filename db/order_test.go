@@ -249,7 +249,8 @@ func TestNothingEntersAfterFault(t *testing.T) {
 		}
 	}
 	<-writing
-	tamper(t, cfg.Dir, "CREATE TRIGGER fault BEFORE INSERT ON upstream BEGIN SELECT RAISE(ABORT, 'a fault after the rows'); END")
+	tamper(t, cfg.Dir,
+		"CREATE TRIGGER fault BEFORE INSERT ON upstream BEGIN SELECT RAISE(ABORT, 'a fault after the rows'); END")
 	if _, err := s.Apply(db.Batch{Host: "sim", Events: events[n : n+50]}); !errors.Is(err, db.ErrFailed) {
 		t.Errorf("applied with %v", err)
 	}

@@ -266,7 +266,8 @@ func TestWriteFaultLatches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tamper(t, dir, "CREATE TRIGGER fault BEFORE INSERT ON upstream BEGIN SELECT RAISE(ABORT, 'a fault after the rows'); END")
+	tamper(t, dir,
+		"CREATE TRIGGER fault BEFORE INSERT ON upstream BEGIN SELECT RAISE(ABORT, 'a fault after the rows'); END")
 	for range 2 {
 		if _, err := s.Apply(db.Batch{Host: "real", Events: events[75:]}); !errors.Is(err, db.ErrFailed) {
 			t.Fatalf("applied with %v", err)

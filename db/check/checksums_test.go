@@ -91,7 +91,8 @@ var damages = []struct {
 	{"a target in a log row, sealed", dbtest.Statements("UPDATE records SET target = x'026100' WHERE seq = 300"), false,
 		"log rows 1 to 1101"},
 	{"a target in a log row, replayed",
-		dbtest.Statements("UPDATE records SET target = x'026100' WHERE seq = (SELECT max(seq) FROM records WHERE source > 0)"),
+		dbtest.Statements(
+			"UPDATE records SET target = x'026100' WHERE seq = (SELECT max(seq) FROM records WHERE source > 0)"),
 		true, ""},
 	{"a byte of a DID, sealed", dbtest.Statements("UPDATE actors SET did = did || 'a' WHERE id = 50"), false,
 		"accounts 1 to 1101"},

@@ -111,17 +111,18 @@ func (s *Queries) logRows(ctx context.Context, after, to uint64) (found []logrow
 	return found, nil
 }
 
-// addMoreLinks adds to rows, each of which follows the one before, the links that they don't have in themselves. It
-// returns the rows before the one that begins beyond logrow.ReadLinks links.
+// addMoreLinks reads the links of consecutive rows from the table more_links, and adds them to the rows. It returns
+// fewer rows if they have many links: a row with links is left out if logrow.ReadLinks links or more are before it.
 func addMoreLinks(ctx context.Context, tx *sqlx.Tx, found []logrow.Logged) ([]logrow.Logged, error) {
 	first := found[0].Seq
-	links, err := tx.QueryContext(ctx, "SELECT "+logrow.LinkColumns+" FROM more_links WHERE id >= ? AND id < ? ORDER BY id",
+	links, err := tx.QueryContext(ctx,
+		"SELECT "+logrow.LinkColumns+" FROM more_links WHERE id >= ? AND id < ? ORDER BY id",
 		int64(first<<logrow.LinkShift), int64((first+uint64(len(found)))<<logrow.LinkShift))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = links.Close() }()
-	before := 0 // links of the rows before the one at
+	before := 0 // links of the rows before row at
 	at := uint64(0)
 	for links.Next() {
 		var l logrow.LinkRow

@@ -24,7 +24,8 @@ func TestInserter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, rows := range []int{0, 1, someRows - 1, someRows, someRows + 1, Rows - 1, Rows, Rows + 1, 3*Rows + 2*someRows + 3} {
+	for _, rows := range []int{0, 1, someRows - 1, someRows, someRows + 1, Rows - 1, Rows, Rows + 1,
+		3*Rows + 2*someRows + 3} {
 		tx, err := base.Begin()
 		if err != nil {
 			t.Fatal(err)

@@ -161,7 +161,8 @@ func (s *Adder) Log(ctx context.Context, after, upTo uint64) (sum uint64, err er
 	// The links of a row end where the links of the next row begin, also where row numbers between the two are missing.
 	var first, next, last int64
 	if err := s.Q.QueryRowContext(ctx, `SELECT ifnull((SELECT seq FROM records WHERE seq > ?1 ORDER BY seq LIMIT 1), 0),
-		ifnull((SELECT seq FROM records WHERE seq > ?2 ORDER BY seq LIMIT 1), 0), ifnull((SELECT max(id) FROM more_links), 0)`,
+		ifnull((SELECT seq FROM records WHERE seq > ?2 ORDER BY seq LIMIT 1), 0),
+		ifnull((SELECT max(id) FROM more_links), 0)`,
 		int64(after), int64(upTo)).Scan(&first, &next, &last); err != nil {
 		return 0, err
 	}

@@ -123,7 +123,8 @@ func ScanRow(rows *sql.Rows) (r Row, first LinkRow, err error) {
 		&first.Target); err != nil {
 		return r, first, err
 	}
-	if min(seq, actor, collection, source) < 0 || !isByte(op) || !isByte(status) || (source == 0) != (first.Target == nil) {
+	isHalf := (source == 0) != (first.Target == nil) // a link without its source or its target
+	if min(seq, actor, collection, source) < 0 || !isByte(op) || !isByte(status) || isHalf {
 		return r, first, fmt.Errorf("log row %d: %w", seq, codec.ErrMalformed)
 	}
 	r.Seq = uint64(seq)
