@@ -2,15 +2,19 @@ package db
 
 import "database/sql"
 
-// pruneReplaced deletes the rows of replaced up to a log row. If bodies outlive the log, it also deletes the replaced
-// bodies.
-func (s *Store) pruneReplaced(tx *sql.Tx, upTo uint64) error {
+// pruneReplaced deletes the rows of replaced up to a log row. If bodies outlive the log, it also deletes the bodies
+// that log rows up to overtaken replaced.
+func (s *Store) pruneReplaced(tx *sql.Tx, upTo, overtaken uint64) error {
 	if !s.state.Bodies.Some {
 		return nil
 	}
 	if s.cfg.Bodies == BodiesKeep {
 		if _, err := tx.Exec("DELETE FROM bodies WHERE seq IN (SELECT body FROM replaced WHERE seq <= ?)",
-			int64(upTo)); err != nil {
+			int64(overtaken)); err != nil {
+			return err
+		}
+		if _, err := tx.Exec("UPDATE replaced SET body = 0 WHERE seq > ? AND seq <= ? AND body <> 0", int64(upTo),
+			int64(overtaken)); err != nil {
 			return err
 		}
 	}

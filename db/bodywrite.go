@@ -70,11 +70,11 @@ func (s *Store) writeBlocks(tx *sql.Tx, rows []apply.BodyRow) (ids []uint64, err
 		ids[i] = b.block
 		fresh = append(fresh, d)
 		b.remember(d, b.block)
-		if err := s.inserts.blocks.Put(tx, int64(b.block), d[:], frames[start:]); err != nil {
+		if err := s.inserts.contents.Put(tx, int64(b.block), d[:], frames[start:]); err != nil {
 			return nil, err
 		}
 	}
-	return ids, s.inserts.blocks.Flush(tx)
+	return ids, s.inserts.contents.Flush(tx)
 }
 
 // sameBlock returns a recent block with this digest; 0: there is none. fresh are the digests of the blocks that this

@@ -35,10 +35,10 @@ func TestBudget(t *testing.T) {
 			Checkpoint: must(checkpoint.Parse("20 frames"))}
 		s := openWith(t, cfg)
 		reserve := must(s.Space(t.Context())).Reserve
-		begin := bytesIn(t, cfg.Dir)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
+		begin := bytesIn(t, cfg.Dir)
 		other := filepath.Join(cfg.Dir, "other")
 		if err := os.WriteFile(other, make([]byte, 100<<10), 0o600); err != nil {
 			t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/check"
+	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
 )
@@ -117,16 +118,16 @@ func TestCheckRefuses(t *testing.T) {
 		}, "restore it from its replica with weft restore --force"},
 		{"an older schema", func(t *testing.T, dir string) {
 			open(t, dir).Close()
-			tamper(t, dir,
-				"DELETE FROM goose_db_version WHERE version_id = (SELECT max(version_id) FROM goose_db_version)")
+			dbtest.Statements(
+				"DELETE FROM goose_db_version WHERE version_id = (SELECT max(version_id) FROM goose_db_version)")(t, dir)
 		}, "weft serve migrates it"},
 		{"a newer schema", func(t *testing.T, dir string) {
 			open(t, dir).Close()
-			tamper(t, dir, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)")
+			dbtest.Statements("INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)")(t, dir)
 		}, "use the weft version that wrote it, or a newer one"},
 		{"another migration", func(t *testing.T, dir string) {
 			open(t, dir).Close()
-			tamper(t, dir, "UPDATE meta SET value = 'x' WHERE key LIKE 'migration:%'")
+			dbtest.Statements("UPDATE meta SET value = 'x' WHERE key LIKE 'migration:%'")(t, dir)
 		}, "another migration"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -189,7 +189,7 @@ func checkCrashed(t *testing.T, w world, dir string, events []apply.Event, ackno
 	case err != nil:
 		t.Fatalf("after %d events: %v", n, err)
 	}
-	other := openSQL(t, dir)
+	other := openLog(t, dir)
 	var manifest string
 	if err := other.QueryRow("SELECT ifnull(group_concat(file, ' ' ORDER BY file), '') FROM segments").Scan(
 		&manifest); err != nil {
@@ -233,11 +233,22 @@ func openSQL(t *testing.T, dir string) *sql.DB {
 	return other
 }
 
+// openLog is openSQL with the tables of dbtest.LogTables.
+func openLog(t *testing.T, dir string) *sql.DB {
+	t.Helper()
+	base := openSQL(t, dir)
+	base.SetMaxOpenConns(1)
+	if err := dbtest.LogTables(base); err != nil {
+		t.Fatal(err)
+	}
+	return base
+}
+
 // logOf counts the rows of a log, each with its links, by content. Those of resyncs are left out, whose number depends
 // on how often their sync came.
 func logOf(t *testing.T, dir string) map[string]int {
 	t.Helper()
-	rows, err := openSQL(t, dir).Query(
+	rows, err := openLog(t, dir).Query(
 		`SELECT op || ' ' || actor || ' ' || ifnull(collection, '') || ' ' || quote(rkey) || ' ' ||
 		ifnull(rev, '') || ' ' || ifnull(status, '') || ' ' || ifnull((SELECT group_concat(l.op || ':' || source || ':' || hex(target) ||
 		':' || ifnull(rank, ''), ' ' ORDER BY l.id) FROM links l WHERE l.seq = records.seq), '') FROM records WHERE op < 5`)

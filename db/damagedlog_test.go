@@ -11,11 +11,11 @@ import (
 	"weft.dev/weft/db/dbtest"
 )
 
-// TestDamagedDedupRow: where a row of the log that the applier asks about a repeat has a number that none has, writing
-// stops with the row, and not with an error of the driver.
+// TestDamagedDedupRow: where a block of the log that the applier asks about a repeat is damaged, writing stops, and the
+// error names its rows.
 func TestDamagedDedupRow(t *testing.T) {
 	t.Parallel()
-	for _, damage := range []string{"status = -1", "status = 256"} {
+	for _, damage := range []string{"rows = x'01'", "rows = CAST(rows || x'00' AS BLOB)"} {
 		t.Run(damage, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
@@ -30,12 +30,12 @@ func TestDamagedDedupRow(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			dbtest.Statements("UPDATE records SET "+damage+" WHERE seq = 2")(t, dir)
+			dbtest.Statements("UPDATE log SET "+damage)(t, dir)
 			s = openWith(t, db.Config{Dir: dir})
 			defer s.Close()
 			_, err = s.Apply(db.Batch{Host: "other", Events: []apply.Event{record(1, 0, 0, db.OpCreate, "a")}})
 			if !errors.Is(err, db.ErrFailed) || !errors.Is(err, codec.ErrMalformed) ||
-				!strings.Contains(err.Error(), "log row 2: ") {
+				!strings.Contains(err.Error(), "the block of log rows 1 to ") {
 				t.Errorf("%v", err)
 			}
 		})
@@ -46,8 +46,7 @@ func TestDamagedDedupRow(t *testing.T) {
 func TestDamagedResync(t *testing.T) {
 	t.Parallel()
 	for _, damage := range []string{
-		"UPDATE records SET collection = -1 WHERE seq = 3",
-		"UPDATE records SET op = -1 WHERE seq = 3",
+		"UPDATE log SET rows = x'01'",
 		"UPDATE resyncs SET sync_seq = -1",
 	} {
 		t.Run(damage, func(t *testing.T) {

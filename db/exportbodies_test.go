@@ -181,7 +181,7 @@ func TestExportDamagedBody(t *testing.T) {
 	if err := b.Store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	tamper(t, b.cfg.Dir, "UPDATE blocks SET body = (SELECT body FROM blocks WHERE id = 3) WHERE id = 2")
+	dbtest.Statements("UPDATE blocks SET body = (SELECT body FROM blocks WHERE id = 3) WHERE id = 2")(t, b.cfg.Dir)
 	e, err := export.Open(t.Context(), b.cfg.Dir, export.Options{Bodies: true})
 	if err != nil {
 		t.Fatal(err)

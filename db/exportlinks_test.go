@@ -262,10 +262,10 @@ func TestExportRefuses(t *testing.T) {
 	}
 	rebuilding := t.TempDir()
 	open(t, rebuilding).Close()
-	tamper(t, rebuilding, "INSERT INTO records (seq, time_us, op, actor) VALUES (5000000, 1, 4, 1)")
+	dbtest.Statements("INSERT INTO records (seq, time_us, op, actor, status) VALUES (5000000, 1, 4, 1, 1)")(t, rebuilding)
 	lost := t.TempDir()
 	open(t, lost).Close()
-	tamper(t, lost, "INSERT INTO segments VALUES (1, '1-2-X.weft', 0, 1, 2, 7, 1, 1, 1, 1, 4096, 'x', 1, NULL, NULL)")
+	dbtest.Statements("INSERT INTO segments VALUES (1, '1-2-X.weft', 0, 1, 2, 7, 1, 1, 1, 1, 4096, 'x', 1, NULL, NULL)")(t, lost)
 	for _, tc := range []struct {
 		name string
 		dir  string

@@ -158,7 +158,7 @@ func TestFlappingAccounts(t *testing.T) {
 				}
 			}
 			var n int64
-			if err := openSQL(t, cfg.Dir).QueryRow("SELECT count(*) FROM records WHERE op = 11").Scan(&n); err != nil {
+			if err := openLog(t, cfg.Dir).QueryRow("SELECT count(*) FROM records WHERE op = 11").Scan(&n); err != nil {
 				t.Fatal(err)
 			}
 			turns.Add(n)

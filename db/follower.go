@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -52,10 +51,10 @@ type Follower struct {
 
 // logMark identifies a log row: another history may have another row of the same number.
 type logMark struct {
-	TimeUS int64 `db:"time_us"`
+	TimeUS int64
 	Op     Op
 	Actor  uint64
-	Rev    int64
+	Rev    uint64
 }
 
 // The ways to repair a follower, with a copy of its own and without.
@@ -168,10 +167,7 @@ func (f *Follower) complete(ctx context.Context, q logrow.Queryer, next *index.S
 	if mode == BodiesOff { // bodies are not kept up to date
 		next.BodiesSince = next.Seq
 	}
-	f.at, err = logMarkOf(ctx, q, next.Seq)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil // pruned
-	}
+	f.at, _, err = logMarkOf(ctx, q, next.Seq) // none: it is pruned
 	return err
 }
 
@@ -208,10 +204,9 @@ func (f *Follower) retire(old, next *index.Snapshot) {
 	f.retired = append(f.retired, gone...)
 }
 
-func logMarkOf(ctx context.Context, q logrow.Queryer, seq uint64) (m logMark, err error) {
-	err = q.GetContext(ctx, &m, "SELECT time_us, op, actor, ifnull(rev, 0) AS rev FROM records WHERE seq = ?",
-		int64(seq))
-	return m, err
+func logMarkOf(ctx context.Context, q logrow.Queryer, seq uint64) (m logMark, ok bool, err error) {
+	r, ok, err := logrow.At(ctx, q, seq)
+	return logMark{r.TimeUS, r.Op, r.Actor, r.Rev}, ok, err
 }
 
 // refresh returns the next snapshot, or nil while files that it needs are missing. loaded means that the state is that
@@ -292,14 +287,15 @@ func (f *Follower) lostLog(ctx context.Context, q logrow.Queryer, v *index.Snaps
 	if err != nil {
 		return "", err
 	}
-	switch at, err := logMarkOf(ctx, q, v.Seq); {
-	case err != nil && !errors.Is(err, sql.ErrNoRows):
+	at, ok, err := logMarkOf(ctx, q, v.Seq)
+	switch {
+	case err != nil:
 		return "", err
 	case max(newest, covered) < v.Seq:
 		return fmt.Sprintf("the log went back to row %d", max(newest, covered)), nil
-	case err == nil && at != f.at:
+	case ok && at != f.at:
 		return fmt.Sprintf("log row %d has changed", v.Seq), nil
-	case err != nil && oldest != v.Seq+1 && covered != v.Seq:
+	case !ok && oldest != v.Seq+1 && covered != v.Seq:
 		return fmt.Sprintf("the log now begins at row %d", oldest), nil
 	}
 	return "", nil

@@ -25,6 +25,7 @@ import (
 	"weft.dev/weft/db/body"
 	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/checkpoint"
+	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/db/disk"
 	"weft.dev/weft/db/export"
 	"weft.dev/weft/db/inspect"
@@ -335,7 +336,7 @@ func TestUpgradedChecksums(t *testing.T) {
 				if faults := must(check.File(t.Context(), filepath.Join(damaged, "weft.db"))); len(faults) > 0 {
 					t.Fatalf("before any damage: %v", faults)
 				}
-				tamper(t, damaged, damage)
+				dbtest.Statements(damage)(t, damaged)
 				if faults := must(check.File(t.Context(), filepath.Join(damaged, "weft.db"))); len(faults) != 1 ||
 					!strings.Contains(faults[0], "wrong checksum") {
 					t.Errorf("after %s: %v", damage, faults)
@@ -441,7 +442,7 @@ func nextSchema(t *testing.T, wal bool) (dir string, next int) {
 	}
 	for _, statement := range []string{
 		fmt.Sprintf("INSERT INTO goose_db_version (version_id, is_applied) VALUES (%d, 1)", next),
-		"ALTER TABLE records ADD COLUMN of_a_later_weft ANY",
+		"ALTER TABLE log ADD COLUMN of_a_later_weft ANY",
 		"INSERT INTO meta (key, value) VALUES ('migration:later.sql', 'x')",
 	} {
 		if _, err := base.Exec(statement); err != nil {

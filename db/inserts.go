@@ -5,18 +5,20 @@ import (
 	"fmt"
 
 	"weft.dev/weft/db/apply"
-	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/insert"
 	"weft.dev/weft/db/logrow"
 )
 
 // inserters are the statements of the writer.
 type inserters struct {
-	actors, collections, sources, log, links *insert.Inserter
+	actors, collections, sources *insert.Inserter
 
-	blocks, bodies, replaced *insert.Inserter // nil: nothing is kept
+	contents, bodies, replaced *insert.Inserter // nil: nothing is kept
 
-	upstream, checksum *sql.Stmt // upsertUpstream, logrow.UpdateChecksum
+	upstream, checksum, block *sql.Stmt // upsertUpstream, logrow.UpdateChecksum, logrow.InsertBlock
+
+	log    logrow.Rows // rows that wait until they fill a block, or for finish
+	blocks logrow.BlockWriter
 }
 
 // insertTable is a table and where its inserter is kept.
@@ -30,11 +32,9 @@ func (ins *inserters) prepare(db *sql.DB, bodies bool) (err error) {
 		{&ins.actors, "actors (id, did)"},
 		{&ins.collections, "collections (id, nsid)"},
 		{&ins.sources, "sources (id, collection, path)"},
-		{&ins.log, logrow.Table},
-		{&ins.links, logrow.LinkTable},
 	}
 	if bodies {
-		all = append(all, insertTable{&ins.blocks, "blocks (id, digest, body)"},
+		all = append(all, insertTable{&ins.contents, "blocks (id, digest, body)"},
 			insertTable{&ins.bodies, "bodies (seq, block)"},
 			insertTable{&ins.replaced, "replaced (seq, body)"})
 	}
@@ -44,18 +44,20 @@ func (ins *inserters) prepare(db *sql.DB, bodies bool) (err error) {
 			return fmt.Errorf("db: prepare insert into %s: %w", t.table, err)
 		}
 	}
-	ins.upstream, err = db.Prepare(upsertUpstream)
-	if err != nil {
-		return fmt.Errorf("db: prepare the position of an upstream: %w", err)
-	}
-	ins.checksum, err = db.Prepare(logrow.UpdateChecksum)
-	if err != nil {
-		return fmt.Errorf("db: prepare the update of a checksum: %w", err)
+	for _, stmt := range []struct {
+		into  **sql.Stmt
+		query string
+	}{{&ins.upstream, upsertUpstream}, {&ins.checksum, logrow.UpdateChecksum}, {&ins.block, logrow.InsertBlock}} {
+		*stmt.into, err = db.Prepare(stmt.query)
+		if err != nil {
+			return fmt.Errorf("db: prepare %s: %w", stmt.query, err)
+		}
 	}
 	return nil
 }
 
-// add inserts names, log rows and their links. Some rows stay queued until a statement is full or finish is called.
+// add inserts names, log rows and their links. Some stay queued until a statement or a block is full, or finish is
+// called; until then rs must not change.
 func (ins *inserters) add(tx *sql.Tx, rs *apply.Rows) error {
 	for _, n := range rs.Names {
 		var err error
@@ -71,44 +73,42 @@ func (ins *inserters) add(tx *sql.Tx, rs *apply.Rows) error {
 			return err
 		}
 	}
-	return ins.addLog(tx, rs.Log, rs.Links)
+	ins.log.Log = append(ins.log.Log, rs.Log...)
+	ins.log.Links = append(ins.log.Links, rs.Links...)
+	return ins.writeLog(tx, false)
 }
 
-// addLog inserts log rows and their links, which are in the order of the rows.
-func (ins *inserters) addLog(tx *sql.Tx, log []logrow.Row, links []logrow.LinkRow) error {
-	for i := range log {
-		r := &log[i]
-		var source, target any
-		if len(links) > 0 && r.HasFirst(&links[0]) {
-			source = int64(links[0].Source)
-			target = links[0].Target
-			links = links[1:]
-		}
-		if err := ins.log.Put(tx, int64(r.Seq), r.TimeUS, int64(r.Op), int64(r.Actor), orNull(int64(r.Collection), 0),
-			codec.RkeyColumn(r.Rkey), orNull(int64(r.Rev), 0), orNull(int64(r.StatusColumn()), 0), source,
-			target); err != nil {
-			return err
-		}
-		for ; len(links) > 0 && links[0].ID>>logrow.LinkShift == r.Seq; links = links[1:] {
-			l := &links[0]
-			if err := ins.links.Put(tx, int64(l.ID), int64(l.Op), int64(l.Source), l.Target,
-				orNull(l.Rank, -1)); err != nil {
-				return err
-			}
-		}
+// keepWaiting bounds the log rows and links whose memory the next commit reuses: a job or a narrower slice adds all
+// rows of a commit at once, some 80,000 links.
+const keepWaiting = 16 * logrow.BlockRows
+
+// writeLog inserts the waiting log rows that fill blocks, or all of them.
+func (ins *inserters) writeLog(tx *sql.Tx, all bool) error {
+	stmt := tx.Stmt(ins.block)
+	rest, err := ins.blocks.Write(ins.log, all, func(args ...any) error {
+		_, err := stmt.Exec(args...)
+		return err
+	})
+	if all && cap(ins.log.Log)+cap(ins.log.Links) > keepWaiting {
+		ins.log = logrow.Rows{}
+		return err
 	}
-	if len(links) > 0 {
-		return fmt.Errorf("link row %d belongs to no log row", links[0].ID)
-	}
-	return nil
+	written := ins.log
+	ins.log = logrow.Rows{Log: append(ins.log.Log[:0], rest.Log...), Links: append(ins.log.Links[:0], rest.Links...)}
+	clear(written.Log[len(ins.log.Log):]) // they hold the memory of events
+	clear(written.Links[len(ins.log.Links):])
+	return err
 }
 
 // finish inserts the waiting rows, and all other rows of a batch except its bodies.
 func (ins *inserters) finish(tx *sql.Tx, rs *apply.Rows) error {
-	for _, in := range []*insert.Inserter{ins.actors, ins.collections, ins.sources, ins.log, ins.links} {
+	for _, in := range []*insert.Inserter{ins.actors, ins.collections, ins.sources} {
 		if err := in.Flush(tx); err != nil {
 			return err
 		}
+	}
+	if err := ins.writeLog(tx, true); err != nil {
+		return err
 	}
 	for _, st := range rs.Status {
 		if _, err := tx.Exec("UPDATE actors SET status = ?, since_us = ? WHERE id = ?",
@@ -138,11 +138,4 @@ func (ins *inserters) finish(tx *sql.Tx, rs *apply.Rows) error {
 		}
 	}
 	return nil
-}
-
-func orNull(v, null int64) any {
-	if v == null {
-		return nil
-	}
-	return v
 }

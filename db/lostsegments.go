@@ -41,9 +41,8 @@ func (s *Store) openOrRebuildSegments(ctx context.Context) (files []*index.File,
 	if lost == nil || err != nil {
 		return opened, errors.Join(err, s.removeStraysAfter(err, rows))
 	}
-	var first int64
-	if err := s.core.Reader.GetContext(ctx, &first,
-		"SELECT ifnull((SELECT seq FROM records ORDER BY seq LIMIT 1), 0)"); err != nil {
+	first, _, err := s.LogRange(ctx)
+	if err != nil {
 		return nil, err
 	}
 	if first != 1 {
@@ -73,9 +72,8 @@ func (s *Store) openOrRebuildSegments(ctx context.Context) (files []*index.File,
 
 // otherFormat adds the remedy to the error of a segment whose format this weft doesn't read.
 func (s *Store) otherFormat(ctx context.Context, err error) error {
-	var first int64
-	if e := s.core.Reader.GetContext(ctx, &first,
-		"SELECT ifnull((SELECT seq FROM records ORDER BY seq LIMIT 1), 0)"); e != nil {
+	first, _, e := s.LogRange(ctx)
+	if e != nil {
 		return errors.Join(err, e)
 	}
 	if first == 1 {

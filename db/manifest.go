@@ -95,15 +95,19 @@ func readManifest(ctx context.Context, name, uri string) (*Manifest, error) {
 // manifest reads the manifest of the database with this name.
 func (r *ReadOnly) manifest(ctx context.Context, name string) (*Manifest, error) {
 	m := &Manifest{}
+	oldest, newest, err := r.logEnds(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("db: read the manifest of %s: %w", name, err)
+	}
 	var first uint64
 	for _, q := range []struct {
 		into  any
 		query string
 	}{
 		{&m.Instance, "SELECT value FROM meta WHERE key = 'instance'"},
-		{&first, "SELECT ifnull((SELECT seq FROM records ORDER BY seq LIMIT 1), 0)"},
-		{&m.LastSeq, "SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'records'), 0)"},
-		{&m.LastUS, "SELECT ifnull((SELECT time_us FROM records ORDER BY seq DESC LIMIT 1), 0)"},
+		{&first, oldest},
+		{&m.LastSeq, "SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name IN ('log', 'records')"},
+		{&m.LastUS, newest},
 	} {
 		if err := r.core.Reader.GetContext(ctx, q.into, q.query); err != nil {
 			return nil, fmt.Errorf("db: read the manifest of %s: %w", name, err)
@@ -122,6 +126,28 @@ func (r *ReadOnly) manifest(ctx context.Context, name string) (*Manifest, error)
 		}
 	}
 	return m, nil
+}
+
+// logEnds returns the queries of the oldest log row and of the time of the newest one. Up to schema 11 the table
+// records had a row for each log row; in schema 12 it has those, the newest, that are not in blocks yet.
+func (r *ReadOnly) logEnds(ctx context.Context) (oldest, newest string, err error) {
+	var blocks, rows bool
+	if err := r.core.Reader.QueryRowContext(ctx, `SELECT count(*) FILTER (WHERE name = 'log'),
+		count(*) FILTER (WHERE name = 'records') FROM sqlite_schema WHERE type = 'table'`).Scan(&blocks, &rows); err != nil {
+		return "", "", err
+	}
+	oldest = "SELECT ifnull((SELECT first FROM log WHERE last = (SELECT min(last) FROM log)), 0)"
+	newest = "SELECT ifnull((SELECT time_us FROM log ORDER BY last DESC LIMIT 1), 0)"
+	const oldestRow = "ifnull((SELECT seq FROM records ORDER BY seq LIMIT 1), 0)"
+	const newestRow = "ifnull((SELECT time_us FROM records ORDER BY seq DESC LIMIT 1), 0)"
+	switch {
+	case blocks && rows:
+		return "SELECT iif(EXISTS (SELECT 1 FROM log), (" + oldest + "), " + oldestRow + ")",
+			"SELECT iif(EXISTS (SELECT 1 FROM records), " + newestRow + ", (" + newest + "))", nil
+	case rows:
+		return "SELECT " + oldestRow, "SELECT " + newestRow, nil
+	}
+	return oldest, newest, nil
 }
 
 // manifestFile is a row for other packages.

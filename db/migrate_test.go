@@ -10,6 +10,8 @@ import (
 	"github.com/pressly/goose/v3"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/migrations"
 )
 
@@ -81,10 +83,29 @@ func makeSchema(t *testing.T, dir string, version int64) {
 		"INSERT INTO actors (id, did) VALUES (1, 'did:plc:aaaaaaaaaaaaaaaaaaaaaaaa')",
 		"INSERT INTO collections (id, nsid) VALUES (1, 'app.bsky.feed.like')",
 		"INSERT INTO sources (id, collection, path) VALUES (1, 1, 'subject.uri')",
-		"INSERT INTO records (seq, time_us, op, actor, collection, rkey, rev) VALUES (1, 1770000000000000, 1, 1, 1, 1812480000000000000, 1812480000000000000)",
-		"INSERT INTO " + links + " (id, op, source, target) VALUES (4096, 1, 1, CAST(x'02' || 'https://example.com/' || x'00' AS BLOB))",
 	} {
 		_, err := base.Exec(statement)
+		errs = append(errs, err)
+	}
+	if version < 13 {
+		_, err := base.Exec(`INSERT INTO records (seq, time_us, op, actor, collection, rkey, rev)
+			VALUES (1, 1770000000000000, 1, 1, 1, 1812480000000000000, 1812480000000000000)`)
+		errs = append(errs, err)
+		_, err = base.Exec("INSERT INTO " + links + ` (id, op, source, target)
+			VALUES (4096, 1, 1, CAST(x'02' || 'https://example.com/' || x'00' AS BLOB))`)
+		errs = append(errs, err)
+	} else {
+		rkey := codec.AppendTIDRkey(nil, 1812480000000000000)
+		rows := logrow.Rows{
+			Log: []logrow.Row{{Seq: 1, TimeUS: 1770000000000000, Op: db.OpCreate, Actor: 1, Collection: 1, Rkey: rkey,
+				Rev: 1812480000000000000}},
+			Links: []logrow.LinkRow{{ID: 4096, Op: codec.Linked, Source: 1, Target: []byte("\x02https://example.com/\x00"),
+				Rank: -1}},
+		}
+		_, err := new(logrow.BlockWriter).Write(rows, true, func(args ...any) error {
+			_, err := base.Exec(logrow.InsertBlock, args...)
+			return err
+		})
 		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {

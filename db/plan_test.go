@@ -23,7 +23,6 @@ var walks = map[string]bool{
 
 // bounded are statements that walk through a table which stays small, and why it does.
 var bounded = map[string]string{
-	"SELECT ifnull((SELECT seq FROM records ORDER BY seq LIMIT 1), 0)": "it ends at the first row",
 	"SELECT count(*) FROM gaps WHERE state = 'open' AND ?1 IN (0, id)": "weft gaps asks, and no client",
 	`SELECT (SELECT min(seq) FROM bodies), EXISTS (SELECT 1 FROM replaced),
 		ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'blocks'), 0)`: "at a start, and it ends at the first row",

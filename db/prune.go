@@ -10,11 +10,11 @@ import (
 )
 
 const (
-	// pruneRows is the largest number of log rows or bodies that one step of the pruning deletes: a step then takes as
-	// long as a commit.
+	// pruneRows is the number of log rows or bodies that one step of the pruning deletes, and the rest of a block: a step
+	// then takes as long as a commit.
 	pruneRows = 3000
 	// Commits add a row for each pruneShare bytes of a seal, 512 by default, before they delete as many; small seals
-	// mean a small index. A deletion writes the pages at the beginning of both tables and their parents, and also the
+	// mean a small index. A deletion writes the pages at the beginning of the log and their parents, and also the
 	// pages that it frees, if the same commit does not use them (docs/storage.md, Reasons).
 	pruneShare = 48 << 10
 	// pruneExtra is the number of rows that a deletion takes beyond an eighth more than were added.
@@ -27,7 +27,7 @@ type logWindow struct {
 	logclock.Clock
 	pruned    uint64 // the newest pruned row
 	added     int    // rows that commits have added since they last deleted any
-	overtaken uint64 // the table replaced has no rows up to this one any more
+	overtaken uint64 // the bodies that rows up to this one replaced are deleted
 	upTo      uint64 // rows up to this one are old enough
 	due       uint64 // rows up to this one were old enough at the tick before
 }
@@ -40,13 +40,13 @@ func (s *Store) loadWindow(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	var first sql.NullInt64
-	if err := s.core.Reader.GetContext(ctx, &first, "SELECT min(seq) FROM records"); err != nil {
+	oldest, _, err := s.LogRange(ctx)
+	if err != nil {
 		return err
 	}
 	l.pruned = v.Seq
-	if first.Valid {
-		l.pruned = uint64(first.Int64) - 1
+	if oldest > 0 {
+		l.pruned = oldest - 1
 	}
 	l.overtaken = l.pruned
 	if s.cfg.ReplayWindow <= 0 {
@@ -89,22 +89,38 @@ func (w *writing) prune(rows int) error {
 	if upTo <= w.pruned {
 		return nil
 	}
+	upTo, err := blockEnd(w.tx, upTo, w.mayGo)
+	if err != nil || upTo <= w.pruned {
+		return err
+	}
 	w.pruned = upTo
 	return w.s.deleteRows(w.tx, upTo, upTo)
 }
 
-// deleteRows deletes the log rows up to one, and the bodies that rows up to overtaken replaced.
+// blockEnd returns the end of the block that has a log row, or of the block before it if that ends after limit; 0: no
+// block does. Rows are deleted by the block.
+func blockEnd(q interface {
+	QueryRow(query string, args ...any) *sql.Row
+}, seq, limit uint64) (end uint64, err error) {
+	err = q.QueryRow("SELECT ifnull((SELECT last FROM log WHERE last >= ? ORDER BY last LIMIT 1), 0)",
+		int64(seq)).Scan(logrow.Unsigned(&end))
+	if err != nil || end != 0 && end <= limit {
+		return end, err
+	}
+	err = q.QueryRow("SELECT ifnull((SELECT last FROM log WHERE last <= ? ORDER BY last DESC LIMIT 1), 0)",
+		int64(limit)).Scan(logrow.Unsigned(&end))
+	return end, err
+}
+
+// deleteRows deletes the log rows up to the end of a block, and the bodies that rows up to overtaken replaced.
 func (s *Store) deleteRows(tx *sql.Tx, upTo, overtaken uint64) error {
 	if err := s.failpoint("prune"); err != nil {
 		return err
 	}
-	if err := s.pruneReplaced(tx, overtaken); err != nil {
+	if err := s.pruneReplaced(tx, upTo, overtaken); err != nil {
 		return err
 	}
-	if _, err := tx.Exec("DELETE FROM records WHERE seq <= ?", int64(upTo)); err != nil {
-		return err
-	}
-	_, err := tx.Exec("DELETE FROM more_links WHERE id < ?", int64((upTo+1)<<logrow.LinkShift))
+	_, err := tx.Exec("DELETE FROM log WHERE last <= ?", int64(upTo))
 	return err
 }
 

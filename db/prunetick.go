@@ -139,19 +139,24 @@ func (s *Store) pruneSome(upTo uint64) (rows uint64, more bool, err error) {
 	}
 	limit := min(upTo, s.prunable())
 	last := max(s.exceptNewest(limit), s.log.pruned)
-	to := min(last, s.log.pruned+pruneRows)
-	overtaken := to
-	if to == last { // the body that the newest row replaced is deleted; the row stays
-		overtaken = max(limit, to)
+	old := min(last, s.log.pruned+pruneRows) // the bodies of these rows are deleted, also where their block stays
+	overtaken := old
+	if old == last { // the body that the newest row replaced is deleted; the row stays
+		overtaken = max(limit, old)
 	}
-	if to == s.log.pruned && overtaken <= s.log.overtaken && !s.hasOldBodies(to) {
+	end, err := blockEnd(s.writer, old, last)
+	if err != nil {
+		return 0, false, err
+	}
+	to := max(end, s.log.pruned)
+	if to == s.log.pruned && overtaken <= s.log.overtaken && !s.hasOldBodies(old) {
 		return 0, false, nil
 	}
 	if err := s.inTx(func(tx *sql.Tx) error {
 		if err := s.deleteRows(tx, to, overtaken); err != nil {
 			return err
 		}
-		return s.pruneBodies(tx, to)
+		return s.pruneBodies(tx, old)
 	}); err != nil {
 		return 0, false, err
 	}
@@ -160,7 +165,7 @@ func (s *Store) pruneSome(upTo uint64) (rows uint64, more bool, err error) {
 	s.core.Tail.Prune(to)
 	s.log.overtaken = max(s.log.overtaken, overtaken)
 	s.checkpointIfDue()
-	return rows, to < last || s.hasOldBodies(to), nil
+	return rows, old < last || s.hasOldBodies(old), nil
 }
 
 // mayPrune reports whether the pruning may write. It may write while indexing is paused, because old rows may be

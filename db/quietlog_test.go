@@ -20,8 +20,10 @@ func TestQuietLogEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openWith(t, db.Config{Dir: t.TempDir(), ReplayWindow: 15 * time.Minute})
 		events := likesOfNow()
-		if _, err := s.Apply(db.Batch{Host: "test", Events: events}); err != nil {
-			t.Fatal(err)
+		for _, batch := range [][]apply.Event{events[:49], events[49:]} { // a block of the log each: the newest one stays
+			if _, err := s.Apply(db.Batch{Host: "test", Events: batch}); err != nil {
+				t.Fatal(err)
+			}
 		}
 		pass(14 * time.Minute)
 		if oldest, _ := must2(s.LogRange(t.Context())); oldest != 1 {
@@ -67,8 +69,11 @@ func TestUnsealedRowsStay(t *testing.T) {
 			}
 			return nil
 		}})
-		if _, err := s.Apply(db.Batch{Host: "test", Events: likesOfNow()}); err != nil {
-			t.Fatal(err)
+		events := likesOfNow()
+		for _, batch := range [][]apply.Event{events[:49], events[49:]} {
+			if _, err := s.Apply(db.Batch{Host: "test", Events: batch}); err != nil {
+				t.Fatal(err)
+			}
 		}
 		pass(time.Hour)
 		if s.Degraded() == "" {

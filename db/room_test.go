@@ -238,12 +238,16 @@ func TestCompactionWaitsForRoom(t *testing.T) {
 				free := g.free.Load()
 				return free, g.total.Load(), nil
 			}})
+		if err := s.Checkpoint(); err != nil { // the reserve then has no part for the WAL
+			t.Fatal(err)
+		}
+		pass(2 * time.Second)
 		// What is free beyond the reserve is less than eight segments take.
 		sp, err := s.Space(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		g.free.Store(sp.Reserve + 8<<10)
+		g.free.Store(sp.Reserve + 48<<10)
 		for i := 0; i < len(events); i += 50 {
 			if _, err := s.Apply(db.Batch{Host: "sim", Events: events[i : i+50]}); err != nil {
 				t.Fatal(err)

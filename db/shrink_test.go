@@ -170,14 +170,15 @@ func TestShrinkIdle(t *testing.T) {
 	sound(t, cfg.Dir)
 }
 
-// someLikes returns events of as many likes of one page by one account, a millisecond apart.
+// someLikes returns events of as many likes by one account, each of another page, a millisecond apart.
 func someLikes(h *history, n int) (events []apply.Event) {
 	for range n {
 		h.now += 1000
 		h.rev = uint64(h.now) << 10
 		e := h.event(h.dids[0], db.OpCreate)
 		e.Collection, e.Rkey = "app.bsky.feed.like", h.tid(h.now)
-		e.Links = []db.Link{{Path: "subject.uri", Target: "https://example.com/"}}
+		e.Links = []db.Link{{Path: "subject.uri", Target: fmt.Sprintf("https://example.com/%016x/%016x/%016x", h.r.Uint64(),
+			h.r.Uint64(), h.r.Uint64())}}
 		events = append(events, e)
 	}
 	return events

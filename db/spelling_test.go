@@ -38,7 +38,7 @@ func respelled(events []apply.Event) []apply.Event {
 // madeByOldRules makes an index one that an older program made.
 func madeByOldRules(t *testing.T, dir string) {
 	t.Helper()
-	tamper(t, dir, "UPDATE meta SET value = '1' WHERE key = 'spelling'")
+	dbtest.Statements("UPDATE meta SET value = '1' WHERE key = 'spelling'")(t, dir)
 }
 
 // untilRespelled waits until no link has another spelling.

@@ -239,7 +239,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 		return fmt.Errorf("db: %s is a follower's copy of another weft's index: serve it with --follow, or restore an "+
 			"index into another directory (weft restore)", path)
 	}
-	if err := schema.Migrate(s.writer); err != nil {
+	if err := schema.Migrate(ctx, s.writer, s.cfg.Logger); err != nil {
 		return fmt.Errorf("db: %s: %w", path, err)
 	}
 	if s.cfg.Replicator || s.cfg.Checkpoint.Off() {

@@ -175,25 +175,6 @@ func TestOddDirectories(t *testing.T) {
 	}
 }
 
-// tamper changes a closed database behind the store's back.
-func tamper(t *testing.T, dir string, statements ...string) {
-	t.Helper()
-	other, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "weft.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close()
-	other.SetMaxOpenConns(1)
-	if err := dbtest.ChangeableLinks(other); err != nil {
-		t.Fatal(err)
-	}
-	for _, statement := range statements {
-		if _, err := other.Exec(statement); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // TestRefusals: what can't be a database of this weft's is refused, with the reason.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
@@ -204,8 +185,9 @@ func TestRefusals(t *testing.T) {
 			"run the weft version that wrote it, or a newer one"},
 		{"another migration", "UPDATE meta SET value = 'x' WHERE key LIKE 'migration:%'",
 			"was made by another migration"},
-		{"a link without its log row",
-			"INSERT INTO links (id, op, source, target) VALUES (900000000000, 1, 1, x'0202')", "belongs to no log row"},
+		{"a block of another format", "UPDATE log SET rows = CAST(x'02' || substr(rows, 2) AS BLOB)", "its format is not 1"},
+		{"a block that lacks its end", "UPDATE log SET rows = CAST(substr(rows, 1, length(rows) - 1) AS BLOB)", "is damaged"},
+		{"a block of other rows", "UPDATE log SET first = first + 1", "it has"},
 		{"a link that went twice", "UPDATE links SET op = 0 WHERE id = (SELECT min(id) FROM links)", "leaves"},
 		{"a log row of a kind that is not known", "UPDATE records SET op = 99 WHERE seq = 1", "unknown op 99"},
 	} {
@@ -219,7 +201,7 @@ func TestRefusals(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			tamper(t, dir, tc.statement)
+			dbtest.Statements(tc.statement)(t, dir)
 			s, err := db.Open(db.Config{Dir: dir})
 			if err == nil {
 				s.Close()
@@ -266,14 +248,14 @@ func TestWriteFaultLatches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tamper(t, dir,
-		"CREATE TRIGGER fault BEFORE INSERT ON upstream BEGIN SELECT RAISE(ABORT, 'a fault after the rows'); END")
+	dbtest.Statements(
+		"CREATE TRIGGER fault BEFORE INSERT ON upstream BEGIN SELECT RAISE(ABORT, 'a fault after the rows'); END")(t, dir)
 	for range 2 {
 		if _, err := s.Apply(db.Batch{Host: "real", Events: events[75:]}); !errors.Is(err, db.ErrFailed) {
 			t.Fatalf("applied with %v", err)
 		}
 		// the fault going away must not start writing again
-		tamper(t, dir, "CREATE VIEW IF NOT EXISTS noise AS SELECT 1")
+		dbtest.Statements("CREATE VIEW IF NOT EXISTS noise AS SELECT 1")(t, dir)
 	}
 	if s.Failed() == nil {
 		t.Error("the store does not say that it failed")
@@ -296,7 +278,7 @@ func TestWriteFaultLatches(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	tamper(t, dir, "DROP TRIGGER fault")
+	dbtest.Statements("DROP TRIGGER fault")(t, dir)
 	s = open(t, dir)
 	defer s.Close()
 	var m dbtest.Model
@@ -407,7 +389,7 @@ func TestCheckpointWaitsForNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	var n int
-	if err := tx.QueryRow("SELECT count(*) FROM records").Scan(&n); err != nil {
+	if err := tx.QueryRow("SELECT count(*) FROM log").Scan(&n); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Apply(db.Batch{Host: "real", Events: realEvents(t)}); err != nil {

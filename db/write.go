@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"weft.dev/weft/db/apply"
-	"weft.dev/weft/db/insert"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/panics"
 )
@@ -37,9 +36,8 @@ func (m *mark) since(rs *apply.Rows) apply.Rows {
 }
 
 const (
-	// aheadEvents is the number of events in a part: about the rows of a long statement. Applying them takes some 300
-	// µs.
-	aheadEvents = insert.Rows
+	// aheadEvents is the number of events in a part. Applying them takes some 300 µs.
+	aheadEvents = 64
 	// aheadParts bounds the parts that wait to be written. Beyond it the applier waits, as it would for the commit.
 	aheadParts = 64
 )

@@ -51,7 +51,7 @@ func diskOf(dir string) (d disk, err error) {
 	if err != nil {
 		return d, err
 	}
-	if err := m.QueryRow("SELECT count(*) FROM records").Scan(&d.LogRows); err != nil {
+	if err := m.QueryRow("SELECT ifnull(sum(last - first + 1), 0) FROM log").Scan(&d.LogRows); err != nil {
 		return d, err
 	}
 	if err := m.QueryRow("SELECT (SELECT count(*) FROM bodies), count(*), ifnull(sum(length(body)), 0) FROM blocks").Scan(
@@ -153,6 +153,7 @@ func unsealedRows(dir string) (n int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	err = m.QueryRow("SELECT count(*) FROM records WHERE seq > (SELECT ifnull(max(to_seq), 0) FROM segments)").Scan(&n)
+	err = m.QueryRow(`SELECT ifnull((SELECT max(last) FROM log), 0) -
+		(SELECT ifnull(max(to_seq), 0) FROM segments)`).Scan(&n)
 	return n, errors.Join(err, m.Close())
 }

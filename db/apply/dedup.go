@@ -1,12 +1,9 @@
 package apply
 
 import (
-	"context"
-	"fmt"
 	"hash/maphash"
 
 	"weft.dev/weft/db/codec"
-	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/link"
 )
 
@@ -150,90 +147,4 @@ func (w *dedupWindow) beforeDeletion(actor, rev uint64, timeUS int64) bool {
 // covers reports whether the window has every event of the record that is newer than this one.
 func (w *dedupWindow) covers(rev uint64, timeUS int64) bool {
 	return eventTime(rev, timeUS) > w.sinceUS+codec.MaxSkewUS
-}
-
-// loadDedupWindow makes the window ready for questions. The first time after a start it reads the log, which has the
-// events that changed something.
-func (f *Applier) loadDedupWindow() {
-	w := &f.history.dedup
-	upTo := w.loadTo
-	w.loadTo = 0
-	if upTo != 0 && w.old.n == 0 { // else newer events fill it
-		if err := f.readDedupWindow(upTo); err != nil {
-			f.d.fail(fmt.Errorf("read the newest events from the log: %w", err))
-		}
-	}
-	w.young.index()
-	w.old.index()
-}
-
-// readDedupWindow fills the old generation from the log up to a row.
-func (f *Applier) readDedupWindow(upTo uint64) error {
-	w := &f.history.dedup
-	rows, err := f.history.beside.QueryContext(context.Background(),
-		`SELECT seq, time_us, op, actor, did, ifnull(nsid, ''), rkey,
-		ifnull(rev, 0), ifnull(records.status, 0)
-		FROM records JOIN actors ON actors.id = actor LEFT JOIN collections ON collections.id = collection
-		WHERE seq BETWEEN ? AND ? AND op IN (1, 2, 3, 4, 6) ORDER BY seq`,
-		int64(upTo)-int64(w.max)-dedupLogRows+1, int64(upTo))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = rows.Close() }()
-	first := uint64(0)
-	sinceUS := int64(0)
-	newestUS := int64(0)
-	for rows.Next() {
-		var r logrow.Row
-		var did, nsid string
-		var rkey any
-		var rev int64 // a TID may use the sign bit
-		if err := rows.Scan(logrow.Unsigned(&r.Seq), &r.TimeUS, logrow.Unsigned(&r.Op), logrow.Unsigned(&r.Actor), &did,
-			&nsid, &rkey, &rev, logrow.Unsigned(&r.Status)); err != nil {
-			return fmt.Errorf("log row %d: %w", r.Seq, err)
-		}
-		r.Rev = uint64(rev)
-		r.Rkey, err = codec.DecodeRkeyColumn(rkey)
-		if err != nil {
-			return err
-		}
-		if first == 0 {
-			first = r.Seq
-		}
-		newestUS = max(newestUS, r.TimeUS)
-		switch {
-		case r.Op == logrow.OpAccount:
-			if logrow.Status(r.Status>>4&7) == logrow.StatusDeleted || logrow.Status(r.Status&15) == logrow.StatusDeleted {
-				w.old.noteDeleted(r.Actor, deletion{us: newestUS})
-			}
-		case r.Rkey != nil:
-			if r.Seq < first+dedupLogRows {
-				sinceUS = max(sinceUS, eventTime(r.Rev, r.TimeUS))
-			}
-			w.old.add(w.record(did, nsid, codec.RkeyString(r.Rkey)), r.Rev, r.TimeUS)
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	switch first {
-	case 0: // the log has no rows
-	case 1: // the log is complete
-		w.sinceUS = 0
-	default: // the pruned rows were committed by the oldest mark: the first rows may be those of a filled gap
-		pruned, err := f.prunedUS()
-		if err != nil {
-			return err
-		}
-		w.sinceUS = max(sinceUS, pruned)
-	}
-	return nil
-}
-
-// prunedUS returns a time of the log's clock at which all pruned rows had been committed; 0: none is known.
-func (f *Applier) prunedUS() (us int64, err error) {
-	err = f.history.beside.QueryRow(
-		`SELECT ifnull((SELECT clock_us FROM marks WHERE seq >= (SELECT min(seq) FROM records) - 1
-		ORDER BY seq LIMIT 1), 0)`).Scan(&us)
-	return us, err
 }

@@ -1,7 +1,6 @@
 package apply
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,29 +57,25 @@ func (s *State) loadStatus(ctx context.Context, q logrow.Queryer, sealed uint64)
 	return sum, s.takeBackStatus(ctx, q, sealed, math.MaxInt64)
 }
 
-type actorStatus struct {
-	Actor  uint64
-	Status uint8
-}
-
-// takeBackStatus takes back the changes of statuses by the log rows after one and up to another.
+// takeBackStatus takes back the changes of statuses by the log rows after one and up to another: each account has the
+// status before its first change.
 func (s *State) takeBackStatus(ctx context.Context, q logrow.Queryer, behind, upTo uint64) error {
-	rows, err := q.QueryContext(ctx,
-		"SELECT seq, actor, status FROM records WHERE seq > ? AND seq <= ? AND op = ? ORDER BY seq DESC",
-		int64(behind), int64(upTo), int64(logrow.OpAccount))
-	if err != nil {
+	before := map[uint64]logrow.Status{}
+	if err := logrow.Scan(ctx, q, behind, upTo, func(rows logrow.Rows) error {
+		for i := range rows.Log {
+			r := &rows.Log[i]
+			if _, ok := before[r.Actor]; r.Op == logrow.OpAccount && !ok {
+				before[r.Actor] = logrow.Status(r.Status >> 4 & 7)
+			}
+		}
+		return nil
+	}); err != nil {
 		return err
 	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var seq int64
-		var p actorStatus
-		if err := rows.Scan(&seq, logrow.Unsigned(&p.Actor), logrow.Unsigned(&p.Status)); err != nil {
-			return fmt.Errorf("log row %d: %w", seq, err)
-		}
-		s.status.set(p.Actor, logrow.Status(p.Status>>4&7))
+	for actor, status := range before {
+		s.status.set(actor, status)
 	}
-	return rows.Err()
+	return nil
 }
 
 // loadResyncs opens the resyncs that were open at a log row, with the records seen up to it.
@@ -124,36 +119,34 @@ func readOpenResyncs(ctx context.Context, q logrow.Queryer) (open []openResync, 
 
 // loadSeen reads the records that an open resync has seen up to a log row.
 func (r *resync) loadSeen(ctx context.Context, q logrow.Queryer, actor, sealed uint64) error {
-	rows, err := q.QueryContext(ctx,
-		`SELECT time_us, op, ifnull(rev, 0) AS rev, ifnull(collection, 0) AS collection, rkey
-		FROM records WHERE seq BETWEEN ? AND ? AND actor = ? AND op NOT IN (?, ?, ?, ?) ORDER BY seq`,
-		int64(r.since), int64(sealed), int64(actor), int64(logrow.OpAccount), int64(logrow.OpJob),
-		int64(logrow.OpRewritten), int64(logrow.OpTurn))
-	if err != nil {
-		return err
+	return logrow.Scan(ctx, q, r.since-1, sealed, func(rows logrow.Rows) error {
+		for i := range rows.Log {
+			if rows.Log[i].Actor != actor {
+				continue
+			}
+			if err := r.loadRow(&rows.Log[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// loadRow notes a row of the resync's account.
+func (r *resync) loadRow(row *logrow.Row) error {
+	switch row.Op {
+	case logrow.OpAccount, logrow.OpJob, logrow.OpRewritten, logrow.OpTurn:
+		return nil
+	case logrow.OpSync, logrow.OpBegun:
+		r.begun = r.begun || row.Op == logrow.OpBegun
+		r.lastUS = row.TimeUS
+		return nil
 	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var timeUS, rev int64
-		var op logrow.Op
-		var collection uint64
-		var column any
-		err := rows.Scan(&timeUS, logrow.Unsigned(&op), &rev, logrow.Unsigned(&collection), &column)
-		if err != nil {
-			return err
-		}
-		r.begun = r.begun || op == logrow.OpBegun
-		if op == logrow.OpSync || op == logrow.OpBegun {
-			r.lastUS = timeUS
-			continue
-		}
-		rkey, err := codec.DecodeRkeyColumn(column)
-		if err != nil || rkey == nil {
-			return cmp.Or(err, codec.ErrMalformed)
-		}
-		r.replayed(op, uint64(rev), timeUS, codec.RecordKey(nil, actor, collection, rkey))
+	if row.Rkey == nil {
+		return fmt.Errorf("log row %d: %w", row.Seq, codec.ErrMalformed)
 	}
-	return rows.Err()
+	r.replayed(row.Op, row.Rev, row.TimeUS, codec.RecordKey(nil, row.Actor, row.Collection, row.Rkey))
+	return nil
 }
 
 // openResync is a resync that was open when the store closed.

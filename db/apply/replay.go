@@ -95,7 +95,7 @@ func (s *State) replayOpened(ctx context.Context, q logrow.Queryer, v *index.Sna
 func (s *State) replayLog(ctx context.Context, q logrow.Queryer, v *index.Snapshot, to uint64,
 	full Bound) (*index.Snapshot, error) {
 	if s.config.Progress != nil {
-		if err := q.GetContext(ctx, &s.logEnd, "SELECT ifnull(max(seq), 0) FROM records"); err != nil {
+		if err := q.GetContext(ctx, &s.logEnd, "SELECT ifnull(max(last), 0) FROM log"); err != nil {
 			return nil, fmt.Errorf("read the end of the log: %w", err)
 		}
 	}

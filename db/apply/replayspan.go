@@ -2,7 +2,6 @@ package apply
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 
 	"weft.dev/weft/db/codec"
@@ -34,34 +33,32 @@ func (s *State) loadStateAt(ctx context.Context, q logrow.Queryer, at uint64) er
 	if _, err := s.loadStatus(ctx, q, at); err != nil {
 		return fmt.Errorf("read statuses: %w", err)
 	}
-	rows, err := q.QueryContext(ctx,
-		"SELECT "+logrow.Columns+" FROM records WHERE seq <= ? AND op IN (?, ?, ?, ?, ?) ORDER BY seq",
-		int64(at), int64(logrow.OpAccount), int64(logrow.OpJob), int64(logrow.OpTurn), int64(logrow.OpSync),
-		int64(logrow.OpSynced))
-	if err != nil {
+	var account logrow.Row
+	if err := logrow.Scan(ctx, q, 0, at, func(rows logrow.Rows) error {
+		for i := range rows.Log {
+			if err := s.replayState(&rows.Log[i], &account); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
 		return fmt.Errorf("read jobs and resyncs: %w", err)
 	}
-	defer func() { _ = rows.Close() }()
-	var account logrow.Row
-	for rows.Next() {
-		if err := s.replayState(rows, &account); err != nil {
-			return fmt.Errorf("read jobs and resyncs: %w", err)
-		}
-	}
-	return rows.Err()
+	return nil
 }
 
 // replayState notes what a log row says of jobs and resyncs. account is the newest row of an account's status before
 // it, by which a job turns.
-func (s *State) replayState(rows *sql.Rows, account *logrow.Row) error {
-	r, _, err := logrow.ScanRow(rows)
-	if err != nil {
-		return err
+func (s *State) replayState(r, account *logrow.Row) error {
+	switch r.Op {
+	case logrow.OpAccount, logrow.OpJob, logrow.OpTurn, logrow.OpSync, logrow.OpSynced:
+	default:
+		return nil
 	}
 	j := s.jobs[r.Actor]
 	switch {
 	case r.Op == logrow.OpAccount:
-		*account = r
+		*account = *r
 		if begun := jobOf(r.Status); begun != nil && r.Status&jobFlag != 0 {
 			s.jobs[r.Actor] = begun
 		}

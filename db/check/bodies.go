@@ -1,7 +1,10 @@
 package check
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -9,18 +12,13 @@ import (
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/index"
+	"weft.dev/weft/db/logrow"
 )
 
 // bodyRules are rules of the tables of bodies. ?1 is the newest log row.
 var bodyRules = []sqlRule{
 	{KindBody, mendBody,
 		`SELECT printf('log row %d has a body, and the log ends at row %d', seq, ?1) FROM bodies WHERE seq > ?1`},
-	{KindBody, mendBody,
-		`SELECT printf('log row %d, of op %d, has a body', seq, op) FROM bodies JOIN records USING (seq)
-		WHERE op NOT IN (1, 2)`},
-	{KindBody, mendBody,
-		`SELECT printf('log row %d puts the body of log row %d out of date', r.seq, r.body) FROM replaced AS r
-		LEFT JOIN records USING (seq) WHERE r.body >= r.seq OR op IS NULL OR op NOT IN (1, 2, 3, 10)`},
 	{KindBody, mendBody,
 		`SELECT printf('the body of log row %d is put out of date by %d log rows', body, count(*)) FROM replaced
 		WHERE body <> 0 GROUP BY body HAVING count(*) > 1`},
@@ -44,11 +42,12 @@ func (c *checker) bodies(ctx context.Context) error {
 		return nil
 	}
 	c.begin("bodies")
-	var n, newest, oldest int64
+	var n, newest, first, oldest int64
 	err = c.s.Reader().QueryRowContext(ctx,
-		`SELECT (SELECT count(*) FROM bodies), max((SELECT ifnull(max(seq), 0) FROM records),
-		(SELECT ifnull(max(to_seq), 0) FROM segments)), (SELECT ifnull(min(seq), 0) FROM records)`).
-		Scan(&n, &newest, &oldest)
+		`SELECT (SELECT count(*) FROM bodies), max(ifnull((SELECT max(last) FROM log), 0),
+		ifnull((SELECT max(to_seq) FROM segments), 0)), ifnull((SELECT min(seq) FROM bodies), 0),
+		ifnull((SELECT min(last) FROM log), 0)`).
+		Scan(&n, &newest, &first, &oldest)
 	if err != nil {
 		return err
 	}
@@ -58,7 +57,11 @@ func (c *checker) bodies(ctx context.Context) error {
 	case db.BodiesOff:
 		c.bodiesFrom = math.MaxUint64
 	case db.BodiesWindow:
-		c.bodiesFrom = max(since, uint64(max(oldest, 1))-1)
+		// Bodies of old log rows are deleted also where their block stays, which is the oldest one.
+		c.bodiesFrom = max(since, uint64(oldest))
+		if first > 0 && first <= oldest {
+			c.bodiesFrom = max(since, uint64(first)-1)
+		}
 		if oldest == 0 {
 			c.bodiesFrom = uint64(newest)
 		}
@@ -68,6 +71,13 @@ func (c *checker) bodies(ctx context.Context) error {
 		return nil
 	}
 	if err := c.rules(ctx, bodyRules, uint64(newest)); err != nil {
+		return err
+	}
+	from := uint64(1)
+	if !c.o.All && newest > sampleLog {
+		from = uint64(newest) - sampleLog + 1
+	}
+	if err := c.bodyRows(ctx, from, uint64(newest)); err != nil {
 		return err
 	}
 	if !c.o.All && n > sampleLog {
@@ -139,12 +149,8 @@ func (c *checker) recordBody(ctx context.Context, key, value []byte) error {
 		return nil
 	}
 	var there bool
-	var actor, collection int64
-	var rkey any
-	err := c.s.Reader().QueryRowContext(ctx,
-		`SELECT EXISTS (SELECT 1 FROM bodies WHERE seq = ?1), ifnull(actor, 0), ifnull(collection, 0), rkey
-		FROM (SELECT 1) LEFT JOIN records ON seq = ?1`, int64(seq)).Scan(&there, &actor, &collection, &rkey)
-	if err != nil {
+	if err := c.s.Reader().GetContext(ctx, &there, "SELECT EXISTS (SELECT 1 FROM bodies WHERE seq = ?)",
+		int64(seq)); err != nil {
 		return err
 	}
 	if seq > c.bodiesFrom && there {
@@ -152,15 +158,51 @@ func (c *checker) recordBody(ctx context.Context, key, value []byte) error {
 	} else if seq > c.bodiesFrom {
 		c.found(KindBody, mendIndex, "%s has the body of log row %d, which does not exist", c.nameRecord(key), seq)
 	}
-	if actor == 0 {
-		return nil // the log row is pruned
+	c.refs = append(c.refs, bodyRef{seq, bytes.Clone(key)})
+	if len(c.refs) < maxRefs {
+		return nil
 	}
-	raw, err := codec.DecodeRkeyColumn(rkey)
-	if err != nil || raw == nil || !slices.Equal(codec.RecordKey(nil, uint64(actor), uint64(collection), raw), key) {
-		c.found(KindBody, mendIndex, "%s has the body of log row %d, which belongs to another record",
-			c.nameRecord(key), seq)
+	return c.checkRefs(ctx)
+}
+
+// bodyRef is the log row of a record's body.
+type bodyRef struct {
+	seq uint64
+	key []byte // of the record
+}
+
+// maxRefs is the number of log rows that are looked up together: some 40 MB. Each look-up unpacks a block of the log,
+// and records are not in its order.
+const maxRefs = 1 << 19
+
+// checkRefs compares the log rows of bodies with their records.
+func (c *checker) checkRefs(ctx context.Context) error {
+	refs := c.refs
+	c.refs = nil
+	slices.SortFunc(refs, func(a, b bodyRef) int { return cmp.Compare(a.seq, b.seq) })
+	oldest, _, err := logrow.Range(ctx, c.s.Reader())
+	if err != nil {
+		return err
 	}
-	return nil
+	var rows logrow.Rows // of a block
+	for _, ref := range refs {
+		if ref.seq < oldest {
+			continue // the log row is pruned
+		}
+		if len(rows.Log) == 0 || rows.Log[len(rows.Log)-1].Seq < ref.seq {
+			rows, err = logrow.BlockAt(ctx, c.s.Reader(), ref.seq)
+			if err != nil && !errors.Is(err, logrow.ErrDamaged) { // the check of the log has reported a damaged block
+				return err
+			}
+		}
+		for _, r := range rows.Between(ref.seq-1, ref.seq).Log {
+			if r.Rkey == nil || !slices.Equal(codec.RecordKey(nil, r.Actor, r.Collection, r.Rkey), ref.key) {
+				c.found(KindBody, mendIndex, "%s has the body of log row %d, which belongs to another record",
+					c.nameRecord(ref.key), ref.seq)
+			}
+		}
+	}
+	return ctx.Err()
 }
 
 // allBodies compares the number of bodies with the number of references: from records, and from log rows that replaced
@@ -168,6 +210,9 @@ func (c *checker) recordBody(ctx context.Context, key, value []byte) error {
 func (c *checker) allBodies(ctx context.Context) error {
 	if !c.bodiesOn {
 		return nil
+	}
+	if err := c.checkRefs(ctx); err != nil {
+		return err
 	}
 	var bodies, replaced int64
 	err := c.s.Reader().QueryRowContext(ctx, `SELECT (SELECT count(*) FROM bodies WHERE seq > ?1),

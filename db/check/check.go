@@ -119,6 +119,7 @@ type checker struct {
 	bodiesOn   bool
 	bodiesFrom uint64 // current bodies exist for log rows after this one
 	current    int64  // number of current bodies met so far
+	refs       []bodyRef
 
 	// decoded links of large records, by record key: each of their links reads all of them
 	large      map[string][]codec.RecordLink

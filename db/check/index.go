@@ -20,7 +20,10 @@ func (c *checker) index(ctx context.Context) error {
 		return nil // log has reported it
 	}
 	if v := c.core.Snapshot(); !c.o.All && v.Linking > int64(c.o.Sample) {
-		return c.sample(ctx)
+		if err := c.sample(ctx); err != nil {
+			return err
+		}
+		return c.checkRefs(ctx)
 	}
 	if err := c.allRecords(ctx); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"weft.dev/weft/db/index"
+	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/segment"
 )
 
@@ -25,8 +26,8 @@ func (c *checker) segments(ctx context.Context) error {
 	for i := range c.held {
 		rows[i] = c.held[i].row
 	}
-	var first int64
-	if err := c.s.Reader().GetContext(ctx, &first, "SELECT ifnull(min(seq), 0) FROM records"); err != nil {
+	first, _, err := logrow.Range(ctx, c.s.Reader())
+	if err != nil {
 		return err
 	}
 	c.mendFile = mendFile

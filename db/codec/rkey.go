@@ -19,9 +19,14 @@ const (
 // AppendRkey encodes a record key.
 func AppendRkey(dst []byte, rkey string) []byte {
 	if tid, ok := link.ParseTID(rkey); ok {
-		return binary.BigEndian.AppendUint64(append(dst, rkeyTID), tid)
+		return AppendTIDRkey(dst, tid)
 	}
 	return append(append(append(dst, rkeyText), rkey...), 0)
+}
+
+// AppendTIDRkey encodes a record key that is a TID.
+func AppendTIDRkey(dst []byte, tid uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(dst, rkeyTID), tid)
 }
 
 // DecodeRkey splits a record key, still encoded, from the front of key.
@@ -71,27 +76,16 @@ func textLen(key []byte) int {
 	return 0
 }
 
-// RkeyColumn returns an encoded record key as the log stores it: a TID as an integer, which takes 8 bytes, any other as
-// text.
-func RkeyColumn(raw []byte) any {
-	switch {
-	case raw == nil:
-		return nil
-	case raw[0] == rkeyTID:
-		return int64(binary.BigEndian.Uint64(raw[1:]))
-	}
-	return RkeyString(raw)
-}
-
-// DecodeRkeyColumn encodes the record key of a column that RkeyColumn stored; nil: the column is null.
+// DecodeRkeyColumn encodes the record key of a log row of schema 11 or before, which had a TID as an integer and any
+// other key as text; nil: the column is null.
 func DecodeRkeyColumn(v any) ([]byte, error) {
 	switch v := v.(type) {
 	case nil:
 		return nil, nil
 	case int64:
-		return binary.BigEndian.AppendUint64([]byte{rkeyTID}, uint64(v)), nil
+		return AppendTIDRkey(nil, uint64(v)), nil
 	case string:
 		return AppendRkey(nil, v), nil
 	}
-	return nil, fmt.Errorf("rkey of type %T", v)
+	return nil, fmt.Errorf("rkey of type %T: %w", v, ErrMalformed)
 }

@@ -111,7 +111,7 @@ func (e *Export) open(ctx context.Context, o Options) error {
 		args  []any
 	}{
 		{&e.Instance, "SELECT value FROM meta WHERE key = 'instance'", nil},
-		{&e.LogUS, "SELECT ifnull(max(time_us), 0) FROM records WHERE seq = ?", []any{int64(v.Seq)}},
+		{&e.LogUS, "SELECT ifnull(max(time_us), 0) FROM log WHERE last = ?", []any{int64(v.Seq)}},
 	} {
 		if err := e.s.Reader().GetContext(ctx, q.into, q.query, q.args...); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -176,48 +177,40 @@ func (s *Queries) listChanges(ctx context.Context, l List, since, to uint64) (ma
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.core.Reader.QueryContext(ctx, `SELECT op <> ?1 AS op, -1 AS rank, actor, rkey, seq << 12 AS id
-		FROM records WHERE seq > ?2 AND seq <= ?3 AND source = ?4 AND target = ?5
-		UNION ALL
-		SELECT more_links.op, ifnull(rank, -1), actor, rkey, id
-		FROM more_links JOIN records ON seq = id >> 12
-		WHERE id >= ?2 + 1 << 12 AND id < ?3 + 1 << 12 AND more_links.source = ?4 AND more_links.target = ?5 ORDER BY id`,
-		int64(logrow.OpDelete), int64(since), int64(to), int64(source), l.Prefix[:n])
+	changes := map[string]byte{}
+	err = logrow.Scan(ctx, s.core.Reader, since, to, func(rows logrow.Rows) error {
+		for i := range rows.Links {
+			if c := &rows.Links[i]; c.Source == source && bytes.Equal(c.Target, l.Prefix[:n]) {
+				row := &rows.Log[c.ID>>logrow.LinkShift-rows.Log[0].Seq]
+				if err := l.addChange(changes, row, c); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("db: read what changed in a list: %w", err)
 	}
-	defer func() { _ = rows.Close() }()
-	changes := map[string]byte{}
-	for rows.Next() {
-		var op byte
-		var rank, id int64
-		var actor uint64
-		var column any
-		if err := rows.Scan(&op, &rank, &actor, &column, &id); err != nil {
-			return nil, fmt.Errorf("db: read what changed in a list: %w", err)
-		}
-		rkey, err := codec.DecodeRkeyColumn(column)
-		if err != nil || rkey == nil {
-			return nil, fmt.Errorf("db: read what changed in a list: %w", codec.ErrMalformed)
-		}
-		p := codec.ListPosition{Rank: uint64(rank), AccountID: actor}
-		if rank < 0 {
-			p.Rank, _ = codec.TIDRank(rkey)
-		}
-		p.RkeySuffix = codec.AppendRkeySuffix(nil, p.Rank, rkey)
-		at := string(p.Append(nil))
-		if _, ok := changes[at]; ok || !l.holds([]byte(at)) {
-			continue
-		}
-		changes[at] = wentSince
-		if op == codec.Linked {
-			changes[at] = cameSince
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("db: read what changed in a list: %w", err)
-	}
 	return changes, nil
+}
+
+// addChange adds the change of one of the list's links by a log row, if it is the first one of the link.
+func (l List) addChange(changes map[string]byte, row *logrow.Row, c *logrow.LinkRow) error {
+	if row.Rkey == nil {
+		return codec.ErrMalformed
+	}
+	p := codec.ListPosition{Rank: c.RecordLink(row.Rkey).Rank, AccountID: row.Actor}
+	p.RkeySuffix = codec.AppendRkeySuffix(nil, p.Rank, row.Rkey)
+	at := string(p.Append(nil))
+	if _, ok := changes[at]; ok || !l.holds([]byte(at)) {
+		return nil
+	}
+	changes[at] = wentSince
+	if c.Op == codec.Linked {
+		changes[at] = cameSince
+	}
+	return nil
 }
 
 // holds reports whether a position lies within the list's span of time and is not out.

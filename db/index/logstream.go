@@ -2,12 +2,8 @@ package index
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"sort"
-
-	"github.com/jmoiron/sqlx"
 
 	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/logrow"
@@ -45,7 +41,7 @@ func (s *Queries) readLog(ctx context.Context, after uint64, limit int, withDIDs
 }
 
 // LogTime returns the newest time of the log's rows after a row, by the upstreams' clocks, in microseconds since 1970:
-// of at most limit rows; last is the last of them. It reads neither links nor names.
+// of at most limit rows; last is the last of them. It reads no names.
 func (s *Queries) LogTime(ctx context.Context, after uint64, limit int) (newestUS int64, last uint64, err error) {
 	to := min(after+uint64(limit), s.core.Snapshot().Seq)
 	if to <= after {
@@ -54,10 +50,14 @@ func (s *Queries) LogTime(ctx context.Context, after uint64, limit int) (newestU
 	if us, ok := s.core.Tail.newestTime(after, to); ok {
 		return us, to, nil
 	}
-	var rows uint64
-	err = s.core.Reader.QueryRowContext(ctx,
-		"SELECT ifnull(max(time_us), 0), count(*) FROM records WHERE seq > ? AND seq <= ?", int64(after), int64(to)).
-		Scan(&newestUS, &rows)
+	rows := uint64(0)
+	err = logrow.Scan(ctx, s.core.Reader, after, to, func(found logrow.Rows) error {
+		for i := range found.Log {
+			newestUS = max(newestUS, found.Log[i].TimeUS)
+		}
+		rows += uint64(len(found.Log))
+		return nil
+	})
 	if err != nil {
 		return 0, after, fmt.Errorf("db: read the times of the log: %w", err)
 	}
@@ -67,88 +67,45 @@ func (s *Queries) LogTime(ctx context.Context, after uint64, limit int) (newestU
 	return newestUS, to, nil
 }
 
-// logRows reads rows of the log with their links, from memory or in one transaction, because pruning removes both. It
-// reads at least one row, and ends where the rows have more than logrow.ReadLinks links.
+// logRows reads rows of the log with their links, from memory or from the database. It reads at least one row, and ends
+// where the rows have more than logrow.ReadLinks links.
 func (s *Queries) logRows(ctx context.Context, after, to uint64) (found []logrow.Logged, err error) {
 	found, ok := s.core.Tail.rows(after, to)
 	if ok {
 		return found, nil
 	}
-	tx, err := s.core.Reader.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return nil, fmt.Errorf("db: read the log: %w", err)
-	}
-	defer func() { _ = tx.Rollback() }()
-	rows, err := tx.QueryContext(ctx, "SELECT "+logrow.Columns+" FROM records WHERE seq > ? AND seq <= ? ORDER BY seq",
-		int64(after), int64(to))
-	if err != nil {
-		return nil, fmt.Errorf("db: read the log: %w", err)
-	}
-	defer func() { _ = rows.Close() }()
 	found = make([]logrow.Logged, 0, to-after)
-	for rows.Next() {
-		row, first, err := logrow.ScanRow(rows)
-		if err != nil {
-			return nil, fmt.Errorf("db: read the log: %w", err)
+	links := logrow.ReadLinks
+	next := after + 1
+	err = logrow.Scan(ctx, s.core.Reader, after, to, func(rows logrow.Rows) error {
+		// Each row follows the one before: the writer counts them, and they go from the front.
+		if rows.Log[0].Seq != next {
+			return ErrLogPruned
 		}
-		r := logrow.Logged{Row: row}
-		if first.Source != 0 {
-			r.AddLink(&first)
+		found, links = rows.AppendLogged(found, links)
+		next += uint64(len(rows.Log))
+		if uint64(len(found)) < next-after-1 {
+			return errFull
 		}
-		found = append(found, r)
+		return nil
+	})
+	switch {
+	case errors.Is(err, errFull):
+		return found, nil
+	case err == nil && next != to+1:
+		err = ErrLogPruned
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return nil, fmt.Errorf("db: read the log: %w", err)
-	}
-	// Each row follows the one before: the writer counts them, and they go from the front.
-	if uint64(len(found)) != to-after || found[0].Seq != after+1 {
+	if errors.Is(err, ErrLogPruned) {
 		return nil, ErrLogPruned
 	}
-	found, err = addMoreLinks(ctx, tx, found)
 	if err != nil {
 		return nil, fmt.Errorf("db: read the log: %w", err)
 	}
 	return found, nil
 }
 
-// addMoreLinks reads the links of consecutive rows from the table more_links, and adds them to the rows. It returns
-// fewer rows if they have many links: a row with links is left out if logrow.ReadLinks links or more are before it.
-func addMoreLinks(ctx context.Context, tx *sqlx.Tx, found []logrow.Logged) ([]logrow.Logged, error) {
-	first := found[0].Seq
-	links, err := tx.QueryContext(ctx,
-		"SELECT "+logrow.LinkColumns+" FROM more_links WHERE id >= ? AND id < ? ORDER BY id",
-		int64(first<<logrow.LinkShift), int64((first+uint64(len(found)))<<logrow.LinkShift))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = links.Close() }()
-	before := 0 // links of the rows before row at
-	at := uint64(0)
-	for links.Next() {
-		var l logrow.LinkRow
-		if err := l.Scan(links); err != nil {
-			return nil, err
-		}
-		for ; at < l.ID>>logrow.LinkShift-first && before < logrow.ReadLinks; at++ {
-			before += found[at].LinkCount()
-		}
-		if before >= logrow.ReadLinks {
-			found = found[:l.ID>>logrow.LinkShift-first] // the row has links that are not read
-			break
-		}
-		found[at].AddLink(&l)
-	}
-	if err := links.Err(); err != nil {
-		return nil, err
-	}
-	for ; at < uint64(len(found)); at++ {
-		if before >= logrow.ReadLinks && found[at].LinkCount() > 0 {
-			return found[:at], nil
-		}
-		before += found[at].LinkCount()
-	}
-	return found, nil
-}
+// errFull ends a read whose rows have enough links.
+var errFull = errors.New("enough links")
 
 // logEntries resolves the names in rows.
 func (s *Queries) logEntries(ctx context.Context, rows []logrow.Logged, withDIDs bool) ([]LogEntry, error) {
@@ -243,21 +200,14 @@ func (s *Queries) SeqAt(ctx context.Context, us int64) (uint64, error) {
 	if newest == 0 {
 		return s.Seq(), nil
 	}
-	at := func(seq uint64) (timeUS int64) {
-		if err == nil {
-			err = s.core.Reader.QueryRowContext(ctx, "SELECT time_us FROM records WHERE seq >= ? ORDER BY seq LIMIT 1",
-				int64(seq)).Scan(&timeUS)
-		}
-		return timeUS
-	}
-	n := sort.Search(int(newest-oldest)+1, func(i int) bool { return at(oldest+uint64(i)) >= us })
+	seq, timeUS, err := logrow.SeqAt(ctx, s.core.Reader, oldest, newest, us)
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("db: find a time in the log: %w", err)
-	case n == 0 && oldest > 1 && at(oldest) > us:
+	case seq == oldest && oldest > 1 && timeUS > us:
 		return 0, ErrLogPruned
 	}
-	return oldest + uint64(n) - 1, nil
+	return seq - 1, nil
 }
 
 // LogRange returns the oldest and the newest row of the log; both are 0 while it is empty.

@@ -5,7 +5,6 @@ import (
 	"sort"
 	"sync/atomic"
 
-	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/logrow"
 )
 
@@ -20,8 +19,7 @@ type LogTail struct {
 
 // tailPart is the rows of a commit, or of several small ones, with their links.
 type tailPart struct {
-	rows  []logrow.Row
-	links []logrow.LinkRow
+	logrow.Rows
 	bytes int // of memory
 }
 
@@ -51,7 +49,7 @@ func (t *LogTail) Append(rows []logrow.Row, links []logrow.LinkRow) {
 			kept = nil
 		}
 	}
-	if n := len(kept); n > 0 && len(kept[n-1].rows) < tailRows && kept[n-1].bytes+part.bytes <= tailBytes/tailParts {
+	if n := len(kept); n > 0 && len(kept[n-1].Log) < tailRows && kept[n-1].bytes+part.bytes <= tailBytes/tailParts {
 		part = kept[n-1].with(&part)
 		kept = kept[:n-1]
 	}
@@ -92,24 +90,25 @@ func newTailPart(rows []logrow.Row, links []logrow.LinkRow) tailPart {
 		return arena[begin:len(arena):len(arena)]
 	}
 	part := tailPart{
-		rows:  append(make([]logrow.Row, 0, len(rows)), rows...),
-		links: append(make([]logrow.LinkRow, 0, len(links)), links...),
+		Rows: logrow.Rows{Log: append(make([]logrow.Row, 0, len(rows)), rows...),
+			Links: append(make([]logrow.LinkRow, 0, len(links)), links...)},
 		bytes: size + len(rows)*tailRowBytes + len(links)*tailLinkBytes,
 	}
-	for i := range part.rows {
-		r := &part.rows[i]
+	for i := range part.Log {
+		r := &part.Log[i]
 		*r = logrow.Row{Seq: r.Seq, TimeUS: r.TimeUS, Op: r.Op, Actor: r.Actor, Collection: r.Collection,
 			Rkey: hold(r.Rkey), Rev: r.Rev, Status: r.StatusColumn()} // what the database has
 	}
-	for i := range part.links {
-		part.links[i].Target = hold(part.links[i].Target)
+	for i := range part.Links {
+		part.Links[i].Target = hold(part.Links[i].Target)
 	}
 	return part
 }
 
 // with returns the rows of a part and of the next one. They share the bytes of keys and targets.
 func (p *tailPart) with(next *tailPart) tailPart {
-	return tailPart{slices.Concat(p.rows, next.rows), slices.Concat(p.links, next.links), p.bytes + next.bytes}
+	rows := logrow.Rows{Log: slices.Concat(p.Log, next.Log), Links: slices.Concat(p.Links, next.Links)}
+	return tailPart{rows, p.bytes + next.bytes}
 }
 
 // between returns the parts that have the rows after a row, up to another; nil: some are not in memory.
@@ -120,24 +119,14 @@ func (t *LogTail) between(after, to uint64) []tailPart {
 	}
 	parts := *all
 	end := sort.Search(len(parts), func(i int) bool { return parts[i].last() >= to })
-	if end == len(parts) || parts[0].rows[0].Seq > after+1 {
+	if end == len(parts) || parts[0].Log[0].Seq > after+1 {
 		return nil
 	}
 	begin := sort.Search(len(parts), func(i int) bool { return parts[i].last() > after })
 	return parts[begin : end+1]
 }
 
-func (p *tailPart) last() uint64 { return p.rows[len(p.rows)-1].Seq }
-
-// between returns the rows of the part after a row, up to another, and their links.
-func (p *tailPart) between(after, to uint64) (rows []logrow.Row, links []logrow.LinkRow) {
-	first := p.rows[0].Seq
-	rows = p.rows[max(after+1, first)-first : min(to, p.last())+1-first]
-	linksBefore := func(seq uint64) int {
-		return sort.Search(len(p.links), func(i int) bool { return p.links[i].ID>>logrow.LinkShift >= seq })
-	}
-	return rows, p.links[linksBefore(after+1):linksBefore(to+1)]
-}
+func (p *tailPart) last() uint64 { return p.Log[len(p.Log)-1].Seq }
 
 // rows returns the rows after a row, up to another, as Queries.logRows reads them. ok is false where some are not in
 // memory.
@@ -147,28 +136,13 @@ func (t *LogTail) rows(after, to uint64) (found []logrow.Logged, ok bool) {
 		return nil, false
 	}
 	found = make([]logrow.Logged, 0, to-after)
-	n := 0
+	links := logrow.ReadLinks
 	for i := range parts {
-		rows, links := parts[i].between(after, to)
-		changes := make([]codec.RecordLink, 0, len(links))
-		for j := range rows {
-			r := logrow.Logged{Row: rows[j]}
-			isOf := func(l *logrow.LinkRow) bool { return l.ID>>logrow.LinkShift == r.Seq }
-			if len(links) > 0 && isOf(&links[0]) && n >= logrow.ReadLinks {
-				return found, true
-			}
-			from := len(changes)
-			for ; len(links) > 0 && isOf(&links[0]) && links[0].Op == codec.Unlinked; links = links[1:] {
-				changes = append(changes, links[0].RecordLink(r.Rkey))
-			}
-			r.Removed = changes[from:len(changes):len(changes)]
-			from = len(changes)
-			for ; len(links) > 0 && isOf(&links[0]); links = links[1:] {
-				changes = append(changes, links[0].RecordLink(r.Rkey))
-			}
-			r.Added = changes[from:len(changes):len(changes)]
-			n += len(r.Removed) + len(r.Added)
-			found = append(found, r)
+		part := parts[i].Between(after, to)
+		n := len(found)
+		found, links = part.AppendLogged(found, links)
+		if len(found) < n+len(part.Log) {
+			break
 		}
 	}
 	return found, true
@@ -178,7 +152,7 @@ func (t *LogTail) rows(after, to uint64) (found []logrow.Logged, ok bool) {
 func (t *LogTail) newestTime(after, to uint64) (us int64, ok bool) {
 	parts := t.between(after, to)
 	for i := range parts {
-		rows, _ := parts[i].between(after, to)
+		rows := parts[i].Between(after, to).Log
 		for j := range rows {
 			us = max(us, rows[j].TimeUS)
 		}

@@ -4,6 +4,7 @@ package inspect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/body"
 	"weft.dev/weft/db/index"
+	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/segment"
 )
 
@@ -139,11 +141,8 @@ func (r inspector) file(ctx context.Context, in *Report) error {
 		{&in.StartedUS, "SELECT ifnull(max(CAST(value AS INTEGER)), 0) FROM meta WHERE key = 'started_us'"},
 		{&in.File.Bytes, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"},
 		{&in.File.Free, "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size"},
-		{&in.Log.Oldest, "SELECT ifnull(min(seq), 0) FROM records"},
-		{&in.Log.Newest, "SELECT ifnull(max(seq), 0) FROM records"},
-		{&in.Log.OldestUS, "SELECT ifnull((SELECT time_us FROM records ORDER BY seq LIMIT 1), 0)"},
-		{&in.Log.NewestUS, "SELECT ifnull((SELECT time_us FROM records ORDER BY seq DESC LIMIT 1), 0)"},
-		{&in.Log.Links, "SELECT (SELECT count(source) FROM records) + (SELECT count(*) FROM more_links)"},
+		{&in.Log.NewestUS, "SELECT ifnull((SELECT time_us FROM log ORDER BY last DESC LIMIT 1), 0)"},
+		{&in.Log.Links, "SELECT ifnull(sum(links), 0) FROM log"},
 		// Ids have no holes.
 		{&in.Actors, "SELECT ifnull(max(id), 0) FROM actors"},
 		{&in.Inactive, "SELECT count(*) FROM actors WHERE status <> 0"},
@@ -156,6 +155,18 @@ func (r inspector) file(ctx context.Context, in *Report) error {
 		if err := r.Reader().GetContext(ctx, q.into, q.query); err != nil {
 			return fmt.Errorf("%s: %w", q.query, err)
 		}
+	}
+	var err error
+	in.Log.Oldest, in.Log.Newest, err = logrow.Range(ctx, r.Reader())
+	if err != nil {
+		return err
+	}
+	if in.Log.Oldest > 0 {
+		oldest, _, err := logrow.At(ctx, r.Reader(), in.Log.Oldest)
+		if err != nil && !errors.Is(err, logrow.ErrDamaged) { // which a check reports
+			return err
+		}
+		in.Log.OldestUS = oldest.TimeUS
 	}
 	if err := r.Reader().SelectContext(ctx, &in.Upstreams,
 		"SELECT host, kind, seq, time_us FROM upstream ORDER BY time_us DESC"); err != nil {

@@ -156,32 +156,27 @@ type Adder struct {
 	Rows     int64
 }
 
-// Log returns the sum of the log rows with after < seq <= upTo and of their link rows.
+// Log returns the sum of the log rows with after < seq <= upTo and of their links.
 func (s *Adder) Log(ctx context.Context, after, upTo uint64) (sum uint64, err error) {
-	// The links of a row end where the links of the next row begin, also where row numbers between the two are missing.
-	var first, next, last int64
-	if err := s.Q.QueryRowContext(ctx, `SELECT ifnull((SELECT seq FROM records WHERE seq > ?1 ORDER BY seq LIMIT 1), 0),
-		ifnull((SELECT seq FROM records WHERE seq > ?2 ORDER BY seq LIMIT 1), 0),
-		ifnull((SELECT max(id) FROM more_links), 0)`,
-		int64(after), int64(upTo)).Scan(&first, &next, &last); err != nil {
-		return 0, err
+	err = Scan(ctx, s.Q, after, upTo, func(rows Rows) error {
+		for i := range rows.Log {
+			sum += rows.Log[i].checksum()
+		}
+		for i := range rows.Links {
+			sum += rows.Links[i].checksum()
+		}
+		s.count(int64(len(rows.Log) + len(rows.Links)))
+		return nil
+	})
+	return sum, err
+}
+
+// count adds to the number of rows read, and reports it.
+func (s *Adder) count(rows int64) {
+	s.Rows += rows
+	if s.Progress != nil {
+		s.Progress(s.Rows)
 	}
-	if first == 0 || uint64(first) > upTo {
-		return 0, nil
-	}
-	if next != 0 {
-		last = min(last, next<<LinkShift-1)
-	}
-	rows, err := s.add(ctx, sumLogRows, first, int64(upTo), sumSpan)
-	if err != nil {
-		return 0, err
-	}
-	inRows, err := s.add(ctx, sumFirst, first, int64(upTo), sumSpan)
-	if err != nil {
-		return 0, err
-	}
-	links, err := s.add(ctx, sumLinks, first<<LinkShift, last, sumSpan<<LinkShift)
-	return rows + inRows + links, err
 }
 
 // Status returns the sum of the accounts that are not active. It scans the table: a damaged index must not hide a row.
@@ -190,7 +185,7 @@ func (s *Adder) Status(ctx context.Context) (sum uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return s.add(ctx, sumStatus, 1, int64(ids.Actors), sumSpan)
+	return s.add(ctx, sumStatus, 1, int64(ids.Actors))
 }
 
 // NameBounds is the newest id of each kind of name.
@@ -214,7 +209,7 @@ func (s *Adder) Names(ctx context.Context, after, upTo NameBounds) (sum uint64, 
 		{sumNSIDs, after.Collections, upTo.Collections},
 		{sumPaths, after.Sources, upTo.Sources},
 	} {
-		part, err := s.add(ctx, k.query, int64(k.after)+1, int64(k.upTo), sumSpan)
+		part, err := s.add(ctx, k.query, int64(k.after)+1, int64(k.upTo))
 		if err != nil {
 			return 0, err
 		}

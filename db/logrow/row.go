@@ -1,10 +1,6 @@
 package logrow
 
 import (
-	"database/sql"
-	"fmt"
-	"math"
-
 	"weft.dev/weft/db/codec"
 )
 
@@ -77,89 +73,6 @@ type StatusRow struct {
 	Actor   uint64
 	Status  Status
 	SinceUS int64
-}
-
-// The tables of the log with their columns for an insert, in the order of Columns and LinkColumns.
-const (
-	Table     = "records (seq, time_us, op, actor, collection, rkey, rev, status, source, target)"
-	LinkTable = "more_links (id, op, source, target, rank)"
-)
-
-// Columns are read of a row of the log with its first link, and LinkColumns of a row of LinkTable.
-const (
-	Columns     = rowColumns + ", ifnull(source, 0), target"
-	LinkColumns = "id, op, source, target, ifnull(rank, -1)"
-)
-
-// The columns of a row without its first link, and those of its first link as LinkColumns.
-const (
-	rowColumns   = "seq, time_us, op, actor, ifnull(collection, 0), rkey, ifnull(rev, 0), ifnull(status, 0)"
-	firstColumns = "seq << 12, op <> 3, source, target, -1"
-)
-
-// HasFirst reports whether a link of the row is stored in the row itself: most rows have one link, and a second row
-// for it takes 11 to 20 bytes more of WAL (docs/storage.md, Reasons). Its number and its rank are known, and its op
-// follows from that of the row.
-func (r *Row) HasFirst(l *LinkRow) bool {
-	return l.ID == r.Seq<<LinkShift && l.Rank < 0 && l.Op == r.firstOp()
-}
-
-// firstOp returns the op of the link in a row.
-func (r *Row) firstOp() byte {
-	if r.Op == OpDelete {
-		return codec.Unlinked
-	}
-	return codec.Linked
-}
-
-// ScanRow reads the Columns of a row. It scans numbers as int64, which is what SQLite has. database/sql converts them
-// to any other type by way of text: a profile of a replay (bench/http) then has 12 % of its time in Scan.
-//
-// first is the link in the row; its Source is 0 where there is none.
-func ScanRow(rows *sql.Rows) (r Row, first LinkRow, err error) {
-	var rkey any
-	var seq, op, actor, collection, rev, status, source int64
-	if err := rows.Scan(&seq, &r.TimeUS, &op, &actor, &collection, &rkey, &rev, &status, &source,
-		&first.Target); err != nil {
-		return r, first, err
-	}
-	isHalf := (source == 0) != (first.Target == nil) // a link without its source or its target
-	if min(seq, actor, collection, source) < 0 || !isByte(op) || !isByte(status) || isHalf {
-		return r, first, fmt.Errorf("log row %d: %w", seq, codec.ErrMalformed)
-	}
-	r.Seq = uint64(seq)
-	r.Op = Op(op)
-	r.Actor = uint64(actor)
-	r.Collection = uint64(collection)
-	r.Rev = uint64(rev)
-	r.Status = uint8(status)
-	r.Rkey, err = codec.DecodeRkeyColumn(rkey)
-	if err != nil {
-		return r, first, fmt.Errorf("log row %d: %w", r.Seq, err)
-	}
-	first.ID = r.Seq << LinkShift
-	first.Op = r.firstOp()
-	first.Source = uint64(source)
-	first.Rank = -1
-	return r, first, nil
-}
-
-func isByte(n int64) bool { return n >= 0 && n <= math.MaxUint8 }
-
-// Scan reads the LinkColumns of a row. The target is a copy.
-func (l *LinkRow) Scan(rows *sql.Rows) error {
-	var id, op, source int64
-	l.Target = nil
-	if err := rows.Scan(&id, &op, &source, &l.Target, &l.Rank); err != nil {
-		return err
-	}
-	if min(id, source) < 0 || !isByte(op) {
-		return fmt.Errorf("link row %d: %w", id, codec.ErrMalformed)
-	}
-	l.ID = uint64(id)
-	l.Op = byte(op)
-	l.Source = uint64(source)
-	return nil
 }
 
 // RecordLink returns the link as the record with a key has it.

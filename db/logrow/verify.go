@@ -85,8 +85,8 @@ func Points(ctx context.Context, q Queryer, from uint64) (log, names []Point, er
 	}
 	end := Point{what: "the last commit"}
 	var oldest uint64
-	if err := q.QueryRowContext(ctx, `SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'records'), 0),
-		ifnull((SELECT seq FROM records ORDER BY seq LIMIT 1), 0)`).Scan(&end.Seq, &oldest); err != nil {
+	if err := q.QueryRowContext(ctx, `SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'log'), 0),
+		ifnull((SELECT first FROM log WHERE last = (SELECT min(last) FROM log)), 0)`).Scan(&end.Seq, &oldest); err != nil {
 		return nil, nil, err
 	}
 	end.ids, err = NewestNames(ctx, q)
@@ -138,6 +138,12 @@ func (s *Adder) VerifyLog(ctx context.Context, points []Point) (faults []sumFaul
 	spans := make([]uint64, max(len(points), 1)-1)
 	for i := range spans {
 		spans[i], err = s.Log(ctx, points[i].Seq, points[i+1].Seq)
+		var damaged *BlockError
+		if errors.As(err, &damaged) {
+			faults = append(faults, sumFault{after: points[i], upTo: points[i+1]})
+			spans[i] = points[i+1].sum - points[i].sum // as if it were sound, for the spans behind it
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -145,7 +151,7 @@ func (s *Adder) VerifyLog(ctx context.Context, points []Point) (faults []sumFaul
 	if len(spans) == 0 {
 		return nil, nil
 	}
-	return sumFaults(points, spans), nil
+	return append(faults, sumFaults(points, spans)...), nil
 }
 
 // VerifyNames adds up the names between points and returns the faults.

@@ -251,9 +251,8 @@ var indexFaults = []fault{
 		"db.TestKeepEqualsModel",
 	},
 	{
-		"the newest log rows in memory miss a link", "db/index/logtail.go",
-		"for ; len(links) > 0 && isOf(&links[0]); links = links[1:] {",
-		"for ; len(links) > 1 && isOf(&links[0]); links = links[1:] {",
+		"the newest log rows in memory miss a link", "db/logrow/read.go",
+		"for n < len(rest) && isOf(&rest[n]) {", "for n+1 < len(rest) && isOf(&rest[n]) {",
 		"db/index.TestLogTail",
 	},
 	{
@@ -294,7 +293,7 @@ var indexFaults = []fault{
 	},
 	{
 		"a follower doesn't notice that the log has left it behind", "db/follower.go",
-		"case err != nil && oldest != v.Seq+1 && covered != v.Seq:", "case false:",
+		"case !ok && oldest != v.Seq+1 && covered != v.Seq:", "case false:",
 		"db.TestFollowerEqualsModel",
 	},
 	{

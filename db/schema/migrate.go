@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 
 	"github.com/pressly/goose/v3"
@@ -56,8 +57,10 @@ func newerSchema(have, want int64) error {
 }
 
 // Migrate brings the schema to this program's, and refuses a schema that is newer or was made by other files.
-func Migrate(db *sql.DB) error {
-	ctx := context.Background()
+//
+// It ends early if stop is cancelled while it packs a long log.
+func Migrate(stop context.Context, db *sql.DB, logger *slog.Logger) error {
+	ctx := context.Background() // a cancel would close the connection
 	p, err := goose.NewProvider(goose.DialectSQLite3, db, migrations.FS, goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return fmt.Errorf("read migrations: %w", err)
@@ -70,6 +73,14 @@ func Migrate(db *sql.DB) error {
 	sources := p.ListSources()
 	if err := newerSchema(have, sources[len(sources)-1].Version); err != nil {
 		return err
+	}
+	if have <= rowsSchema {
+		if _, err := p.UpTo(ctx, rowsSchema); err != nil {
+			return fmt.Errorf("migrate: %w", err)
+		}
+		if err := packLog(stop, db, logger); err != nil {
+			return fmt.Errorf("migrate: %w", err)
+		}
 	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", err)

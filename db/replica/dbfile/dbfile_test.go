@@ -49,14 +49,16 @@ func TestInstance(t *testing.T) {
 func TestLastSeq(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "weft.db")
-	run(t, path, "CREATE TABLE records (seq INTEGER PRIMARY KEY AUTOINCREMENT)")
+	run(t, path, "CREATE TABLE log (last INTEGER PRIMARY KEY AUTOINCREMENT)")
 	for _, step := range []struct {
 		query string
 		want  uint64
 	}{
 		{"SELECT 1", 0},
-		{"INSERT INTO records VALUES (4), (5)", 5},
-		{"DELETE FROM records", 5},
+		{"INSERT INTO log VALUES (4), (5)", 5},
+		{"DELETE FROM log", 5},
+		{"CREATE TABLE records (seq INTEGER PRIMARY KEY AUTOINCREMENT)", 5}, // schema 11 and before
+		{"INSERT INTO records VALUES (7)", 7},
 	} {
 		run(t, path, step.query)
 		if seq, err := dbfile.LastSeq(t.Context(), path); seq != step.want || err != nil {

@@ -23,10 +23,10 @@ func Instance(ctx context.Context, path string) (instance string, err error) {
 	return instance, err
 }
 
-// LastSeq returns the newest log row that a weft.db ever had, pruned rows included; 0: none. No process may have the
-// file open for writing.
+// LastSeq returns the newest log row that a weft.db of any schema ever had, pruned rows included; 0: none. No process
+// may have the file open for writing.
 func LastSeq(ctx context.Context, path string) (seq uint64, err error) {
-	err = queryFile(ctx, path, "SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'records'), 0)", &seq)
+	err = queryFile(ctx, path, "SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name IN ('log', 'records')", &seq)
 	return seq, err
 }
 
