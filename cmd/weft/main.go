@@ -100,7 +100,7 @@ func newRoot(stdout, stderr io.Writer) *cli.Command {
 		ErrWriter:   stderr,
 		Commands: []*cli.Command{serveCommand(stdout, stderr), demoCommand(stdout, stderr), checkCommand(stdout, stderr),
 			compactCommand(stdout, stderr),
-			statusCommand(stdout), statsCommand(stdout), gapsCommand(stdout), exportCommand(stdout, stderr),
+			statusCommand(stdout), statsCommand(stdout), logCommand(stdout), gapsCommand(stdout), exportCommand(stdout, stderr),
 			restoreCommand(stdout, stderr), verifyCommand(stdout, stderr), replicaCommand(stdout), conformanceCommand(stdout),
 			completionCommand(stdout), versionCommand(stdout)},
 		Action: func(_ context.Context, cmd *cli.Command) error {

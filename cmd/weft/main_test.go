@@ -158,7 +158,7 @@ func TestFlagsHaveVariables(t *testing.T) {
 				"conformance subject", "conformance source", "conformance other", "conformance fixture",
 				"demo rate", "demo seed", "check all", "check sample", "check seed", "status url", "status ready",
 				"restore timestamp", "restore txid", "restore plan", "restore segments", "restore force",
-				"verify json", "verify scratch", "verify segment-bytes":
+				"verify json", "verify scratch", "verify segment-bytes", "log from", "log limit":
 				want = "WEFT_" + strings.ToUpper(cmd.Name+"_"+strings.ReplaceAll(name, "-", "_"))
 			}
 			if name == "config" { // serve --replicate sets it

@@ -16,6 +16,7 @@ _weft() {
       ' compact') typed='compact' ;;
       ' status') typed='status' ;;
       ' stats') typed='stats' ;;
+      ' log') typed='log' ;;
       ' gaps') typed='gaps' ;;
       ' export') typed='export' ;;
       ' restore') typed='restore' ;;
@@ -75,6 +76,9 @@ _weft() {
     'compact --data') compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -d -- "$cur")); return ;;
     'status --url') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
     'stats --data') compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -d -- "$cur")); return ;;
+    'log --data') compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -d -- "$cur")); return ;;
+    'log --from') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
+    'log --limit') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
     'gaps --data') compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -d -- "$cur")); return ;;
     'export --data') compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -d -- "$cur")); return ;;
     'export --format') COMPREPLY=($(compgen -W $'ndjson\nparquet' -- "$cur")); return ;;
@@ -99,13 +103,14 @@ _weft() {
     'conformance --fixture') compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
   esac
   case $typed in
-    '') words=$'serve\ndemo\ncheck\ncompact\nstatus\nstats\ngaps\nexport\nrestore\nverify\nreplica\nconformance\ncompletion\nversion\n--help\n--version' ;;
+    '') words=$'serve\ndemo\ncheck\ncompact\nstatus\nstats\nlog\ngaps\nexport\nrestore\nverify\nreplica\nconformance\ncompletion\nversion\n--help\n--version' ;;
     'serve') words=$'--jetstream\n--jetstream-key\n--from\n--yes\n--data\n--checkpoint\n--replay-window\n--disk\n--keep\n--cache\n--memory\n--replicate\n--replica-alarm\n--verify-every\n--follow\n--follow-every\n--collections\n--exclude-collections\n--dids\n--sources\n--subjects\n--change-slice\n--bodies\n--listen\n--metrics-listen\n--log-level\n--did-web\n--address-header\n--rate-limit\n--subscribers\n--resolve-handles\n--max-lag\n--viewer\n--log-format\n--help' ;;
     'demo') words=$'--rate\n--seed\n--bodies\n--listen\n--metrics-listen\n--log-level\n--help' ;;
     'check') words=$'--data\n--all\n--sample\n--seed\n--help' ;;
     'compact') words=$'--data\n--help' ;;
     'status') words=$'--url\n--ready\n--help' ;;
     'stats') words=$'--data\n--help' ;;
+    'log') words=$'--data\n--from\n--limit\n--help' ;;
     'gaps') words=$'--data\n--help' ;;
     'export') words=$'--data\n--format\n--out\n--part-links\n--from\n--to\n--collection\n--inactive\n--bodies\n--help' ;;
     'restore') words=$'--config\n--data\n--timestamp\n--txid\n--plan\n--segments\n--force\n--help' ;;

@@ -11,6 +11,7 @@ _weft() {
       ' compact') typed='compact' ;;
       ' status') typed='status' ;;
       ' stats') typed='stats' ;;
+      ' log') typed='log' ;;
       ' gaps') typed='gaps' ;;
       ' export') typed='export' ;;
       ' restore') typed='restore' ;;
@@ -37,6 +38,7 @@ _weft() {
         'compact:compact all segments of an index into one'
         'status:print the status of a running weft and its replica'
         'stats:print the contents of an index and the disk space that they take'
+        'log:print rows of the log'
         'gaps:list the gaps of an index, or retry them'
         'export:export all links as JSON lines or Parquet'
         'restore:restore an index from its replica, newest or point-in-time'
@@ -120,6 +122,13 @@ _weft() {
     'stats')
       _arguments : \
         '--data=[the data DIRECTORY]:directory:_directories' \
+        '--help[show help]' \
+        '*: :()' ;;
+    'log')
+      _arguments : \
+        '--data=[the data DIRECTORY]:directory:_directories' \
+        '--from=[the first row to print, by its SEQ]:value:()' \
+        '--limit=[print at most N rows]:value:()' \
         '--help[show help]' \
         '*: :()' ;;
     'gaps')
