@@ -175,6 +175,22 @@ func TestBlockIsFull(t *testing.T) {
 	}
 }
 
+// TestWaitingRows: rows that don't fill a block are not written until all are.
+func TestWaitingRows(t *testing.T) {
+	t.Parallel()
+	rows := randomRows(rand.New(rand.NewPCG(1, 6)), 1, 2*BlockRows+7)
+	for _, tc := range []struct {
+		all           bool
+		blocks, waits int
+	}{{false, 2, 7}, {true, 3, 0}} {
+		blocks := 0
+		rest, err := new(BlockWriter).Write(rows, tc.all, func(...any) error { blocks++; return nil })
+		if err != nil || blocks != tc.blocks || len(rest.Log) != tc.waits {
+			t.Errorf("all: %v: %d blocks, and %d rows wait, %v", tc.all, blocks, len(rest.Log), err)
+		}
+	}
+}
+
 // TestBlockRefuses: rows that no block can hold are refused.
 func TestBlockRefuses(t *testing.T) {
 	t.Parallel()

@@ -47,7 +47,7 @@ var applyFaults = []fault{
 	{
 		"rows that don't fill a block are written alone", "db/logrow/block.go",
 		"if !full && !all {", "if !full && !all && false {",
-		"db/logrow.TestScan",
+		"db/logrow.TestWaitingRows",
 	},
 	{
 		"a damaged block hides those behind it from a check", "db/check/logrows.go",
@@ -57,7 +57,7 @@ var applyFaults = []fault{
 	{
 		"a pruned block has rows that may not go", "db/prune.go",
 		"if err != nil || end != 0 && end <= limit {", "if err != nil || end != 0 {",
-		"db.TestPruneKeepsOpenResync",
+		"db.TestQuietLogEnds",
 	},
 	{
 		"a start packs the newest log rows only", "db/schema/packlog.go",
