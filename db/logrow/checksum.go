@@ -171,10 +171,11 @@ func (s *Adder) Log(ctx context.Context, after, upTo uint64) (sum uint64, err er
 	return sum, err
 }
 
-// count adds to the number of rows read, and reports it.
+// count adds to the number of rows read, and reports it each time that sumSpan more are.
 func (s *Adder) count(rows int64) {
+	before := s.Rows / sumSpan
 	s.Rows += rows
-	if s.Progress != nil {
+	if s.Progress != nil && s.Rows/sumSpan > before {
 		s.Progress(s.Rows)
 	}
 }

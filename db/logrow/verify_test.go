@@ -56,3 +56,16 @@ func BenchmarkChecksums(b *testing.B) {
 		c.Add(names, log, links)
 	}
 }
+
+// TestProgress: adding up reports its progress now and then, and not for each block.
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	var told []int64
+	s := Adder{Progress: func(rows int64) { told = append(told, rows) }}
+	for range 2*sumSpan/BlockRows + 1 {
+		s.count(BlockRows)
+	}
+	if len(told) != 2 || told[0] != sumSpan || told[1] != 2*sumSpan {
+		t.Errorf("told of %v rows", told)
+	}
+}
