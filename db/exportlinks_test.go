@@ -265,7 +265,8 @@ func TestExportRefuses(t *testing.T) {
 	dbtest.Statements("INSERT INTO records (seq, time_us, op, actor, status) VALUES (5000000, 1, 4, 1, 1)")(t, rebuilding)
 	lost := t.TempDir()
 	open(t, lost).Close()
-	dbtest.Statements("INSERT INTO segments VALUES (1, '1-2-X.weft', 0, 1, 2, 7, 1, 1, 1, 1, 4096, 'x', 1, NULL, NULL)")(t, lost)
+	dbtest.Statements(
+		"INSERT INTO segments VALUES (1, '1-2-X.weft', 0, 1, 2, 7, 1, 1, 1, 1, 4096, 'x', 1, NULL, NULL)")(t, lost)
 	for _, tc := range []struct {
 		name string
 		dir  string

@@ -244,7 +244,8 @@ func TestForgetSegmentsAtOnce(t *testing.T) {
 	t.Parallel()
 	cfg, m, manifest := sealedHistory(t, 1, 0)
 	dbtest.Statements(
-		"INSERT INTO sealed_jobs (actor, was, now, purge, after) VALUES (1, 1, 0, 0, NULL) ON CONFLICT DO NOTHING")(t, cfg.Dir)
+		"INSERT INTO sealed_jobs (actor, was, now, purge, after) VALUES (1, 1, 0, 0, NULL) ON CONFLICT DO NOTHING")(
+		t, cfg.Dir)
 	if err := os.RemoveAll(filepath.Join(cfg.Dir, "segments")); err != nil {
 		t.Fatal(err)
 	}

@@ -158,8 +158,8 @@ func (n *logNames) nsid(collection uint64) (nsid string, err error) {
 
 // prunedUS returns a time of the log's clock at which all pruned rows had been committed; 0: none is known.
 func (f *Applier) prunedUS() (us int64, err error) {
-	err = f.history.beside.QueryRow(
-		`SELECT ifnull((SELECT clock_us FROM marks
-		WHERE seq >= (SELECT first FROM log WHERE last = (SELECT min(last) FROM log)) - 1 ORDER BY seq LIMIT 1), 0)`).Scan(&us)
+	err = f.history.beside.QueryRow(`SELECT ifnull((SELECT clock_us FROM marks
+		WHERE seq >= (SELECT first FROM log WHERE last = (SELECT min(last) FROM log)) - 1
+		ORDER BY seq LIMIT 1), 0)`).Scan(&us)
 	return us, err
 }

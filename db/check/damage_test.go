@@ -292,8 +292,8 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"a log row of no collection", dbtest.Statements("UPDATE records SET collection = 77 WHERE seq = 200"),
 			check.KindLog, "of account 200 and collection 77"},
 		{"a block with another byte", dbtest.Statements(
-			"UPDATE log SET rows = CAST(substr(rows, 1, 99) || x'00' || substr(rows, 101) AS BLOB) WHERE first = 1"), check.KindLog,
-			"the block of log rows 1 to 1024 is damaged"},
+			"UPDATE log SET rows = CAST(substr(rows, 1, 99) || x'00' || substr(rows, 101) AS BLOB) WHERE first = 1"),
+			check.KindLog, "the block of log rows 1 to 1024 is damaged"},
 		{"a block of another format", dbtest.Statements("UPDATE log SET rows = x'02' WHERE first = 1"), check.KindLog,
 			"the block of log rows 1 to 1024 is damaged: its format is not 1"},
 		{"a row behind a damaged block", func(t *testing.T, dir string) {

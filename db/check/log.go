@@ -89,9 +89,10 @@ func (c *checker) effects(ctx context.Context, from, newest uint64, purged map[u
 	err = logrow.Scan(ctx, c.s.Reader(), from-1, newest, func(rows logrow.Rows) error {
 		for i := range rows.Links {
 			l := &rows.Links[i]
-			// An odd constant (2^32 / golden ratio) spreads the accounts, because their ids are consecutive.
 			r := &rows.Log[l.ID>>logrow.LinkShift-rows.Log[0].Seq]
-			if !changesLinks(r.Op) || r.Rkey == nil || r.Collection == 0 || r.Actor*2654435769&0x7fffffff%parts != part {
+			// An odd constant (2^32 / golden ratio) spreads the accounts, because their ids are consecutive.
+			isInPart := (r.Actor*2654435769&0x7fffffff)%parts == part
+			if !isInPart || !changesLinks(r.Op) || r.Rkey == nil || r.Collection == 0 {
 				continue // a rule has reported a row that lacks a part
 			}
 			if err := sorter.add(r, l); err != nil {

@@ -73,7 +73,6 @@ func (c *checker) checkRows(ctx context.Context, from, newest uint64) (*logRows,
 	if err != nil {
 		return nil, err
 	}
-	l.replaced.Close()
 	return l, l.end(ctx)
 }
 
@@ -85,19 +84,20 @@ func (c *checker) newLogRows(ctx context.Context, from uint64) (l *logRows, err 
 	if err != nil {
 		return nil, err
 	}
-	var sources, resyncs []struct{ A, B, C int64 }
-	if err := q.SelectContext(ctx, &sources, "SELECT id AS a, collection AS b, 0 AS c FROM sources"); err != nil {
+	var sources []struct{ ID, Collection int64 }
+	if err := q.SelectContext(ctx, &sources, "SELECT id, collection FROM sources"); err != nil {
 		return nil, err
 	}
 	for _, s := range sources {
-		l.sources[uint64(s.A)] = uint64(s.B)
+		l.sources[uint64(s.ID)] = uint64(s.Collection)
 	}
+	var resyncs []struct{ Since, Actor, Rev int64 }
 	if err := q.SelectContext(ctx, &resyncs,
-		"SELECT since_seq AS a, actor AS b, rev AS c FROM resyncs WHERE since_seq >= ?", int64(from)); err != nil {
+		"SELECT since_seq AS since, actor, rev FROM resyncs WHERE since_seq >= ?", int64(from)); err != nil {
 		return nil, err
 	}
 	for _, r := range resyncs {
-		l.resyncs[uint64(r.A)] = openResync{uint64(r.B), uint64(r.C)}
+		l.resyncs[uint64(r.Since)] = openResync{uint64(r.Actor), uint64(r.Rev)}
 	}
 	l.replaced, err = logrow.ReadSeqs(ctx, q, "SELECT seq FROM replaced WHERE seq >= ? ORDER BY seq", int64(from))
 	return l, err

@@ -68,7 +68,15 @@ func (r inspector) log(ctx context.Context, from, limit uint64, do func(*LogRow)
 		}
 		found := rows.Between(from-1, newest).Logged()
 		if len(found) == 0 {
-			return fmt.Errorf("log row %d is missing: weft check says more", from)
+			oldest, _, err := logrow.Range(ctx, r.Reader())
+			if err != nil {
+				return err
+			}
+			if oldest <= from {
+				return fmt.Errorf("log row %d is missing: weft check says more", from)
+			}
+			from = oldest // rows were pruned meanwhile
+			continue
 		}
 		for i := range found[:min(uint64(len(found)), limit)] {
 			row, err := r.logRow(ctx, &found[i])

@@ -31,7 +31,7 @@ import (
 const blockFormat = 1
 
 // BlockRows is the number of rows at which a block is full, and blockBytes the bytes of their keys and targets. A read
-// of one row unpacks its block, in some 100 µs. Blocks of 512 rows take 6 % more of WAL, and blocks of 2,048 rows 3 %
+// of one row unpacks its block, in some 200 µs. Blocks of 512 rows take 6 % more of WAL, and blocks of 2,048 rows 3 %
 // less (a million links, bench/storage).
 const (
 	BlockRows  = 1024

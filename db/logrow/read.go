@@ -108,8 +108,8 @@ func appendLinks(all []codec.RecordLink, links []LinkRow, op byte, rkey []byte) 
 	return all[from:len(all):len(all)], all
 }
 
-// Scan reads the log after a row, up to another, in order, and passes on the rows of each block. An error wraps
-// codec.ErrMalformed if a block is damaged.
+// Scan reads the log after a row, up to another, in order, and passes on the rows of each block. The error is
+// a BlockError if a block is damaged.
 func Scan(ctx context.Context, q RowsQueryer, after, to uint64, do func(Rows) error) error {
 	if to <= after {
 		return nil

@@ -57,15 +57,15 @@ func BenchmarkChecksums(b *testing.B) {
 	}
 }
 
-// TestProgress: adding up reports its progress now and then, and not for each block.
+// TestProgress: an Adder reports its progress each time that it has read sumSpan rows, and not for each block.
 func TestProgress(t *testing.T) {
 	t.Parallel()
-	var told []int64
-	s := Adder{Progress: func(rows int64) { told = append(told, rows) }}
+	var reported []int64
+	s := Adder{Progress: func(rows int64) { reported = append(reported, rows) }}
 	for range 2*sumSpan/BlockRows + 1 {
 		s.count(BlockRows)
 	}
-	if len(told) != 2 || told[0] != sumSpan || told[1] != 2*sumSpan {
-		t.Errorf("told of %v rows", told)
+	if len(reported) != 2 || reported[0] != sumSpan || reported[1] != 2*sumSpan {
+		t.Errorf("it reports %v rows", reported)
 	}
 }

@@ -42,7 +42,8 @@ func TestDamagedBeforeUpload(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ name, damage, want string }{
 		{"a bit of a link's target",
-			"UPDATE links SET target = CAST(replace(CAST(target AS TEXT), 'example', 'ezample') AS BLOB) WHERE id = (SELECT max(id) FROM links)",
+			"UPDATE links SET target = CAST(replace(CAST(target AS TEXT), 'example', 'ezample') AS BLOB) " +
+				"WHERE id = (SELECT max(id) FROM links)",
 			"or their links are damaged"},
 		{"a byte of a DID",
 			"UPDATE actors SET did = 'did:plc:0000000000000000000000zz' WHERE id = (SELECT max(id) FROM actors)",

@@ -96,7 +96,7 @@ func TestPackDamaged(t *testing.T) {
 	}
 }
 
-func openAt(t *testing.T, version int64) *sql.DB {
+func openAt(t testing.TB, version int64) *sql.DB {
 	t.Helper()
 	base, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "weft.db")+"?_pragma=journal_mode(WAL)")
 	if err != nil {
@@ -110,7 +110,7 @@ func openAt(t *testing.T, version int64) *sql.DB {
 	return base
 }
 
-func provider(t *testing.T, base *sql.DB) *goose.Provider {
+func provider(t testing.TB, base *sql.DB) *goose.Provider {
 	t.Helper()
 	p, err := goose.NewProvider(goose.DialectSQLite3, base, migrations.FS, goose.WithDisableGlobalRegistry(true))
 	if err != nil {
@@ -121,7 +121,7 @@ func provider(t *testing.T, base *sql.DB) *goose.Provider {
 
 // oldRows inserts log rows of a schema from 10 to 11, and returns them: creates, deletes, records with a key that is no
 // TID and two links, and syncs.
-func oldRows(t *testing.T, base *sql.DB, version int64, first, n uint64) (rows logrow.Rows) {
+func oldRows(t testing.TB, base *sql.DB, version int64, first, n uint64) (rows logrow.Rows) {
 	t.Helper()
 	tx, err := base.Begin()
 	if err != nil {
