@@ -1,13 +1,11 @@
 package lsm
 
-import "bytes"
-
 // CompactionIterator merges several runs into one sequence: the newest entry of each key, or none where two entries
 // annihilate each other. It starts before the first entry.
 type CompactionIterator struct {
 	keyspace   *Keyspace
 	bottommost bool
-	inputs     []Iterator // oldest run first
+	inputs     mergeInputs
 	kept       func(key, value []byte) ([]byte, bool, error)
 	gone       int
 	key        []byte
@@ -17,15 +15,13 @@ type CompactionIterator struct {
 // NewCompactionIterator merges runs, oldest first. bottommost says that no older run lies below them, so that
 // tombstones can be dropped.
 func NewCompactionIterator(keyspace *Keyspace, runs []Run, bottommost bool) (*CompactionIterator, error) {
-	c := &CompactionIterator{keyspace: keyspace, bottommost: bottommost, inputs: make([]Iterator, 0, len(runs))}
+	c := &CompactionIterator{keyspace: keyspace, bottommost: bottommost}
 	for _, r := range runs {
 		it, err := r.Iterate(nil, nil, false)
 		if err != nil {
 			return nil, err
 		}
-		if it != nil {
-			c.inputs = append(c.inputs, it)
-		}
+		c.inputs.add(it)
 	}
 	return c, nil
 }
@@ -49,14 +45,8 @@ func (c *CompactionIterator) Value() []byte { return c.value }
 
 // Next moves to the next entry; false means the end or an error.
 func (c *CompactionIterator) Next() (bool, error) {
-	for len(c.inputs) > 0 {
-		lowest := 0
-		for i := 1; i < len(c.inputs); i++ {
-			if bytes.Compare(c.inputs[i].Key(), c.inputs[lowest].Key()) < 0 {
-				lowest = i
-			}
-		}
-		live, err := c.combine(lowest)
+	for c.inputs.len() > 0 {
+		live, err := c.combine()
 		if err != nil {
 			return false, err
 		}
@@ -87,30 +77,20 @@ func (c *CompactionIterator) keep() (live bool, err error) {
 }
 
 // combine reads all entries of the lowest key, oldest first: each newer one replaces or annihilates the one before.
-// It reports whether an entry is left. No input below lowest has that key.
-func (c *CompactionIterator) combine(lowest int) (live bool, err error) {
-	c.key = c.inputs[lowest].Key()
-	for i := lowest; i < len(c.inputs); {
-		it := c.inputs[i]
-		if !bytes.Equal(it.Key(), c.key) {
-			i++
-			continue
-		}
-		newer := it.Value()
+// It reports whether an entry is left.
+func (c *CompactionIterator) combine() (live bool, err error) {
+	c.key = c.inputs.first().key
+	for c.inputs.isAt(c.key) {
+		newer := c.inputs.first().Value()
 		if live && c.keyspace.annihilates(c.value, newer) {
 			live = false
 		} else {
 			c.value = newer
 			live = true
 		}
-		more, err := it.Next()
+		err := c.inputs.next()
 		if err != nil {
 			return false, err
-		}
-		if more {
-			i++
-		} else {
-			c.inputs = append(c.inputs[:i], c.inputs[i+1:]...)
 		}
 	}
 	return live, nil

@@ -1,9 +1,6 @@
 package lsm
 
-import (
-	"bytes"
-	"context"
-)
+import "context"
 
 // MergingIterator iterates over the newest entry of each key in a range, in key order or in reverse. It starts before
 // the first entry.
@@ -15,8 +12,7 @@ import (
 //	if err := it.Err(); err != nil {
 type MergingIterator struct {
 	keyspace       *Keyspace
-	inputs         []Iterator // oldest run first
-	reverse        bool
+	inputs         mergeInputs
 	withTombstones bool
 	key            []byte
 	value          []byte
@@ -66,7 +62,7 @@ func (t Tree) ScanPrefix(prefix, from, to []byte, reverse bool) *MergingIterator
 }
 
 func (t Tree) mergeRuns(filter func(Run) bool, from, to []byte, reverse bool) *MergingIterator {
-	it := &MergingIterator{keyspace: t.Keyspace, reverse: reverse}
+	it := &MergingIterator{keyspace: t.Keyspace, inputs: mergeInputs{reverse: reverse}}
 	for _, r := range t.Runs {
 		if !filter(r) {
 			continue
@@ -76,16 +72,14 @@ func (t Tree) mergeRuns(filter func(Run) bool, from, to []byte, reverse bool) *M
 			it.err = err
 			return it
 		}
-		if in != nil {
-			it.inputs = append(it.inputs, in)
-		}
+		it.inputs.add(in)
 	}
 	return it
 }
 
 // Next moves to the next entry and reports whether there is one. After false, check Err.
 func (it *MergingIterator) Next() bool {
-	for len(it.inputs) > 0 && it.err == nil && !it.LimitReached() {
+	for it.inputs.len() > 0 && it.err == nil && !it.LimitReached() {
 		it.steps++
 		if it.ctx != nil && it.steps%checkEvery == 0 {
 			it.err = it.ctx.Err()
@@ -93,15 +87,8 @@ func (it *MergingIterator) Next() bool {
 				return false
 			}
 		}
-		first := 0
-		for i := 1; i < len(it.inputs); i++ {
-			c := bytes.Compare(it.inputs[i].Key(), it.inputs[first].Key())
-			if c != 0 && c < 0 != it.reverse {
-				first = i
-			}
-		}
-		if err := it.takeNewest(first); err != nil {
-			it.err = err
+		it.err = it.takeNewest()
+		if it.err != nil {
 			return false
 		}
 		if it.withTombstones || !it.keyspace.isTombstone(it.value) {
@@ -113,24 +100,14 @@ func (it *MergingIterator) Next() bool {
 	return false
 }
 
-// takeNewest reads all entries of the key of input first; the newest is read last. No input below first has that key.
-func (it *MergingIterator) takeNewest(first int) error {
-	it.key = it.inputs[first].Key()
-	for i := first; i < len(it.inputs); {
-		in := it.inputs[i]
-		if !bytes.Equal(in.Key(), it.key) {
-			i++
-			continue
-		}
-		it.value = in.Value()
-		more, err := in.Next()
+// takeNewest reads all entries of the first key; the newest is read last.
+func (it *MergingIterator) takeNewest() error {
+	it.key = it.inputs.first().key
+	for it.inputs.isAt(it.key) {
+		it.value = it.inputs.first().Value()
+		err := it.inputs.next()
 		if err != nil {
 			return err
-		}
-		if more {
-			i++
-		} else {
-			it.inputs = append(it.inputs[:i], it.inputs[i+1:]...)
 		}
 	}
 	return nil

@@ -282,3 +282,42 @@ func BenchmarkFind(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkCompact compacts runs whose keys alternate at random, and tells the time of an entry.
+func BenchmarkCompact(b *testing.B) {
+	for _, runs := range []int{4, 8} {
+		b.Run(fmt.Sprintf("%d runs", runs), func(b *testing.B) {
+			const entries = 100_000
+			r := rand.New(rand.NewPCG(1, 2))
+			keys := make([][]string, runs)
+			for range entries {
+				i := r.IntN(runs)
+				keys[i] = append(keys[i], fmt.Sprintf("%06d/%016d", r.IntN(entries), r.IntN(1_000_000)))
+			}
+			inputs := make([]Run, runs)
+			for i := range keys {
+				slices.Sort(keys[i])
+				builder := NewBuilder(&names, len(keys[i]), 0)
+				for _, key := range slices.Compact(keys[i]) {
+					builder.Add([]byte(key), []byte{1})
+				}
+				inputs[i] = builder.Finish()
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				c, err := NewCompactionIterator(&names, inputs, false)
+				if err != nil {
+					b.Fatal(err)
+				}
+				more := true
+				for more {
+					more, err = c.Next()
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*entries), "ns/entry")
+		})
+	}
+}
