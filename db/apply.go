@@ -53,11 +53,12 @@ func (s *Store) Apply(b Batch) (apply.Counts, error) {
 	if err := s.commit(f, s.moved(&b, f, seq, timeUS)); err != nil {
 		return apply.Counts{}, err
 	}
-	s.rows = *f.Rows()
+	total := f.Totals()
+	s.buffers = f.Buffers()
 	if s.state.JobCount() > 0 {
 		wake(s.jobWork)
 	}
-	return f.Totals(), nil
+	return total, nil
 }
 
 // part is the changes of one commit.
@@ -87,7 +88,7 @@ func (s *Store) beginBatch(b *Batch) (*part, error) {
 		}
 	}
 	f := s.newPart(from)
-	f.ReuseRows(s.rows)
+	f.Reuse(s.buffers)
 	f.out = s.newWriting()
 	return f, nil
 }

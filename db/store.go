@@ -107,7 +107,7 @@ type Store struct {
 	now func() time.Time
 
 	inserts inserters
-	rows    apply.Rows // of the last batch; its memory is reused
+	buffers apply.Buffers // of the last batch
 	wal     wal
 
 	sealing     *immutable // nil: no seal is under way

@@ -70,7 +70,7 @@ func New(st *State, h *History, base *index.Snapshot, from Origin) *Applier {
 }
 
 // Next returns the applier of the next part of a batch, after the commit that made base. It takes over the memory of
-// this one's rows.
+// this one's changes.
 func (f *Applier) Next(base *index.Snapshot) *Applier {
 	next := New(f.state, f.history, base, f.from)
 	next.high = f.high
@@ -79,14 +79,32 @@ func (f *Applier) Next(base *index.Snapshot) *Applier {
 	if !f.from.Fill {
 		next.maxUS = max(f.maxUS, next.maxUS)
 	}
-	next.rows = f.rows.emptied()
+	next.Reuse(f.Buffers())
 	next.total = f.total
 	next.total.add(f.stats)
 	return next
 }
 
-// ReuseRows takes over the memory of the rows of a batch that is committed.
-func (f *Applier) ReuseRows(rs Rows) { f.rows = rs.emptied() }
+// Buffers is the memory of the changes of a commit, for the next one.
+type Buffers struct {
+	rows  Rows
+	delta *delta // empty; nil: none
+}
+
+// Buffers returns the memory of changes that are committed. The applier must not be used afterwards.
+func (f *Applier) Buffers() Buffers {
+	f.d.empty()
+	return Buffers{f.rows.emptied(), f.d}
+}
+
+// Reuse takes over the memory of earlier changes, before the first event.
+func (f *Applier) Reuse(b Buffers) {
+	f.rows = b.rows
+	if b.delta != nil {
+		b.delta.base = f.d.base
+		f.d = b.delta
+	}
+}
 
 // Rows returns the rows that the commit writes.
 func (f *Applier) Rows() *Rows { return &f.rows }

@@ -13,14 +13,17 @@ import (
 
 // delta gathers the changes of a batch after a snapshot and makes the next snapshot of them.
 type delta struct {
-	base    *index.Snapshot
-	links   []linkChange
-	records map[string][]byte
-	actors  map[uint64][]string // whose records are among them, and which
-	names   map[string]uint64
-	bytes   int // about what all this takes in memory
-	linking int64
-	err     error // the first fault in our own data: no answer since can be trusted, and nothing may be committed
+	base     *index.Snapshot
+	links    []linkChange
+	keys     []byte // of links: room for the next ones
+	records  []recordChange
+	byKey    map[string]int32 // the place of a record in records
+	accounts []accountChange
+	byID     map[uint64]int32 // the place of an account in accounts
+	names    map[string]uint64
+	bytes    int // about what all this takes in memory
+	linking  int64
+	err      error // the first fault in our own data: no answer since can be trusted, and nothing may be committed
 
 	prefetched prefetched // of base
 }
@@ -31,19 +34,56 @@ const entryBytes = 100
 
 // linkChange is an addition or a removal of a link.
 type linkChange struct {
-	key []byte
-	n   uint32 // its place in time
-	op  byte
+	key   []byte
+	begin uint64 // lsm.Begin of key: it mostly decides a comparison
+	n     uint32 // its place in time
+	op    byte
 }
 
+// recordChange is a record that changed, and its newest value.
+type recordChange struct {
+	key    string
+	value  []byte
+	before int32 // the place of the record of the same account that changed before it; none: there is none
+}
+
+// accountChange is an account of which records or the revision changed.
+type accountChange struct {
+	id     uint64
+	rev    uint64
+	hasRev bool
+	last   int32 // the place of its record that changed last; none: no record changed
+}
+
+// none is the place of nothing.
+const none int32 = -1
+
 func newDelta(base *index.Snapshot) *delta {
-	return &delta{base: base, records: map[string][]byte{}, actors: map[uint64][]string{}, names: map[string]uint64{}}
+	return &delta{base: base, byKey: map[string]int32{}, byID: map[uint64]int32{}, names: map[string]uint64{}}
+}
+
+// keepChanges bounds the changes whose memory the next ones reuse: a step of a job may be far larger than batches.
+const keepChanges = 1 << 14
+
+// empty forgets the changes and the base. Their memory stays for the next ones.
+func (d *delta) empty() {
+	if len(d.links)+len(d.records)+len(d.accounts)+len(d.names) > keepChanges {
+		*d = *newDelta(nil)
+		return
+	}
+	clear(d.links)
+	clear(d.records) // they hold the memory of keys and values
+	clear(d.byKey)
+	clear(d.byID)
+	clear(d.names)
+	*d = delta{links: d.links[:0], keys: d.keys, records: d.records[:0], byKey: d.byKey, accounts: d.accounts[:0],
+		byID: d.byID, names: d.names, prefetched: d.prefetched.emptied()}
 }
 
 // record returns the newest value of a record, without links that are out. likely is as of Snapshot.FindRecord.
 func (d *delta) record(key []byte, likely bool) []byte {
-	if value, ok := d.records[string(key)]; ok {
-		return value
+	if i, ok := d.byKey[string(key)]; ok {
+		return d.records[i].value
 	}
 	if value, ok := d.prefetched.record(key); ok {
 		return value
@@ -55,8 +95,13 @@ func (d *delta) record(key []byte, likely bool) []byte {
 
 // recordsBetween returns the keys from <= key < to of an account's changed records, in order.
 func (d *delta) recordsBetween(actor uint64, from, to []byte) (keys []string) {
-	for _, key := range d.actors[actor] { // to look at all keys would be most of what a change of status costs
-		if key >= string(from) && key < string(to) {
+	i, ok := d.byID[actor]
+	if !ok {
+		return nil
+	}
+	// To look at all keys would be most of what a change of status costs.
+	for at := d.accounts[i].last; at != none; at = d.records[at].before {
+		if key := d.records[at].key; key >= string(from) && key < string(to) {
 			keys = append(keys, key)
 		}
 	}
@@ -73,12 +118,18 @@ func (d *delta) fail(err error) {
 
 // setRecord sets the value of an account's record; it keeps value.
 func (d *delta) setRecord(actor uint64, key, value []byte, before bool) {
-	name := string(key)
-	if _, ok := d.records[name]; !ok {
-		d.actors[actor] = append(d.actors[actor], name)
+	i, ok := d.byKey[string(key)]
+	if ok {
+		d.records[i].value = value
+	} else {
+		name := string(key)
+		i = int32(len(d.records))
+		account := d.account(actor)
+		d.records = append(d.records, recordChange{name, value, account.last})
+		account.last = i
+		d.byKey[name] = i
 		d.bytes += entryBytes + len(key)
 	}
-	d.records[name] = value
 	d.bytes += len(value)
 	switch after := len(value) > 0; {
 	case after && !before:
@@ -88,17 +139,34 @@ func (d *delta) setRecord(actor uint64, key, value []byte, before bool) {
 	}
 }
 
+// account returns the changes of an account, valid until the next call.
+func (d *delta) account(id uint64) *accountChange {
+	i, ok := d.byID[id]
+	if !ok {
+		i = int32(len(d.accounts))
+		d.accounts = append(d.accounts, accountChange{id: id, last: none})
+		d.byID[id] = i
+		d.bytes += entryBytes
+	}
+	return &d.accounts[i]
+}
+
 // setRev sets an account's newest revision.
 func (d *delta) setRev(actor, rev uint64) {
-	var key [10]byte
-	d.records[string(codec.RevisionKey(key[:0], actor))] = binary.BigEndian.AppendUint64(nil, rev)
-	d.bytes += entryBytes
+	account := d.account(actor)
+	account.rev = rev
+	account.hasRev = true
 }
 
 // rev returns the newest revision of an account.
 func (d *delta) rev(actor uint64) uint64 {
+	if i, ok := d.byID[actor]; ok && d.accounts[i].hasRev {
+		return d.accounts[i].rev
+	}
 	var key [10]byte
-	if value := d.record(codec.RevisionKey(key[:0], actor), true); value != nil {
+	value, err := d.base.FindRecord(codec.RevisionKey(key[:0], actor), true)
+	d.fail(err)
+	if value != nil {
 		return binary.BigEndian.Uint64(value)
 	}
 	return 0
@@ -106,11 +174,19 @@ func (d *delta) rev(actor uint64) uint64 {
 
 // link adds or removes a link in the order by target.
 func (d *delta) link(target []byte, source uint64, p codec.ListPosition, op byte) {
-	key := make([]byte, 0, len(target)+8+8+8+len(p.RkeySuffix))
-	key = codec.AppendID(append(key, target...), source)
-	d.links = append(d.links, linkChange{p.Append(key), uint32(len(d.links)), op})
-	d.bytes += entryBytes + cap(key)
+	size := len(target) + codec.MaxID + 8 + codec.MaxID + len(p.RkeySuffix)
+	if cap(d.keys)-len(d.keys) < size {
+		d.keys = make([]byte, 0, max(size, keysRoom))
+	}
+	at := len(d.keys)
+	d.keys = p.Append(codec.AppendID(append(d.keys, target...), source))
+	key := d.keys[at:len(d.keys):len(d.keys)]
+	d.links = append(d.links, linkChange{key, lsm.Begin(key), uint32(len(d.links)), op})
+	d.bytes += entryBytes + size
 }
+
+// keysRoom is the room for keys of links that is made at once, in bytes: an allocation for some two thousand.
+const keysRoom = 64 << 10
 
 // linkAll adds or removes links of a record in the order by target.
 func (d *delta) linkAll(links []codec.RecordLink, actor uint64, rkey []byte, op byte) {
@@ -142,10 +218,11 @@ func (d *delta) pushRuns() {
 	failed := d.err
 	var errs [3]error
 	next.Targets, errs[0] = next.Targets.Push(linkRun(d.links))
-	next.Records, errs[1] = next.Records.Push(mapRun(&index.ByRecord, d.records, func(v []byte) []byte { return v }))
+	next.Records, errs[1] = next.Records.Push(d.recordRun())
 	next.Names, errs[2] = next.Names.Push(nameRun(d.names))
 	next.Linking += d.linking
-	*d = *newDelta(&next)
+	d.empty()
+	d.base = &next
 	d.fail(failed)
 	for _, err := range errs {
 		d.fail(err)
@@ -156,6 +233,9 @@ func (d *delta) pushRuns() {
 // number leaves nothing, an odd one the last.
 func linkRun(changes []linkChange) *lsm.MemRun {
 	slices.SortFunc(changes, func(a, b linkChange) int {
+		if a.begin != b.begin {
+			return cmp.Compare(a.begin, b.begin)
+		}
 		if c := bytes.Compare(a.key, b.key); c != 0 {
 			return c
 		}
@@ -179,23 +259,54 @@ func linkRun(changes []linkChange) *lsm.MemRun {
 	return b.Finish()
 }
 
-// nameRun sorts names into a run.
-func nameRun(names map[string]uint64) *lsm.MemRun {
-	return mapRun(&index.ByName, names, func(id uint64) []byte { return codec.AppendID(nil, id) })
+// recordRun sorts the changed records and revisions into a run. It changes the order of the accounts.
+func (d *delta) recordRun() *lsm.MemRun {
+	slices.SortFunc(d.accounts, func(a, b accountChange) int { return cmp.Compare(a.id, b.id) })
+	size := (maxRevisionKey + 8) * len(d.accounts)
+	for i := range d.records {
+		size += len(d.records[i].key) + len(d.records[i].value)
+	}
+	b := lsm.NewBuilder(&index.ByRecord, len(d.accounts)+len(d.records), size)
+	var key, rev []byte
+	var records []int32
+	for i := range d.accounts {
+		a := &d.accounts[i]
+		if a.hasRev {
+			key = codec.RevisionKey(key[:0], a.id)
+			rev = binary.BigEndian.AppendUint64(rev[:0], a.rev)
+			b.Add(key, rev)
+		}
+		records = records[:0]
+		for at := a.last; at != none; at = d.records[at].before {
+			records = append(records, at)
+		}
+		slices.SortFunc(records, func(a, b int32) int { return cmp.Compare(d.records[a].key, d.records[b].key) })
+		for _, at := range records {
+			key = append(key[:0], d.records[at].key...)
+			b.Add(key, d.records[at].value)
+		}
+	}
+	return b.Finish()
 }
 
-// mapRun sorts a map into a run.
-func mapRun[V any](order *lsm.Keyspace, m map[string]V, value func(V) []byte) *lsm.MemRun {
-	keys := make([]string, 0, len(m))
+// maxRevisionKey is the length of the longest key of a revision, in bytes.
+const maxRevisionKey = codec.MaxID + 1
+
+// nameRun sorts names into a run.
+func nameRun(names map[string]uint64) *lsm.MemRun {
+	sorted := make([]string, 0, len(names))
 	size := 0
-	for key := range m {
-		keys = append(keys, key)
-		size += len(key) + 16 // a guess that the builder outgrows where it is short
+	for name := range names {
+		sorted = append(sorted, name)
+		size += len(name) + codec.MaxID
 	}
-	slices.Sort(keys)
-	b := lsm.NewBuilder(order, len(keys), size)
-	for _, key := range keys {
-		b.Add([]byte(key), value(m[key]))
+	slices.Sort(sorted)
+	b := lsm.NewBuilder(&index.ByName, len(sorted), size)
+	var key, id []byte
+	for _, name := range sorted {
+		key = append(key[:0], name...)
+		id = codec.AppendID(id[:0], names[name])
+		b.Add(key, id)
 	}
 	return b.Finish()
 }

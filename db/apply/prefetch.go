@@ -52,6 +52,13 @@ type prefetchedRecord struct {
 	value []byte // nil: the base doesn't have the record
 }
 
+// emptied returns nothing, with the memory of p.
+func (p *prefetched) emptied() prefetched {
+	clear(p.absent)
+	clear(p.records)
+	return prefetched{absent: p.absent, records: p.records[:0]}
+}
+
 // begin notes that an event is applied. Events are applied in their order.
 func (p *prefetched) begin(e *Event) {
 	if p.at < len(p.events) && e == &p.events[p.at] {

@@ -66,7 +66,7 @@ func (w *recordWalk) next() bool {
 		return err == nil
 	}
 	w.key = []byte(w.changed[0])
-	w.value = w.d.records[w.changed[0]]
+	w.value = w.d.records[w.d.byKey[w.changed[0]]].value
 	w.changed = w.changed[1:]
 	return true
 }

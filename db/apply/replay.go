@@ -164,7 +164,7 @@ func (s *State) replayRows(v *index.Snapshot, read <-chan []logrow.Logged, full 
 			if err != nil {
 				return nil, err
 			}
-			f.d = newDelta(base)
+			f.d.base = base
 		}
 	}
 	f.d.pushRuns()

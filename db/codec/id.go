@@ -20,22 +20,24 @@
 // AppendID writes ids. A rank is 8 bytes, big-endian, inverted: the newest link sorts first.
 package codec
 
-import "errors"
+import (
+	"encoding/binary"
+	"errors"
+	"math/bits"
+)
 
 // ErrMalformed reports a key or a value that this package did not write.
 var ErrMalformed = errors.New("malformed key")
 
+// MaxID is the length of the longest id, in bytes.
+const MaxID = 9
+
 // AppendID writes an id so that ids compare like their encodings: the number of its bytes, then its bytes, big-endian.
 func AppendID(dst []byte, id uint64) []byte {
-	n := byte(0)
-	for v := id; v > 0; v >>= 8 {
-		n++
-	}
-	dst = append(dst, n)
-	for i := int(n) - 1; i >= 0; i-- {
-		dst = append(dst, byte(id>>(8*i)))
-	}
-	return dst
+	var id8 [8]byte
+	binary.BigEndian.PutUint64(id8[:], id)
+	n := (bits.Len64(id) + 7) / 8
+	return append(append(dst, byte(n)), id8[8-n:]...)
 }
 
 // DecodeID reads an id from the front of key.

@@ -2,6 +2,7 @@ package lsm
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -48,6 +49,17 @@ func (p *prefixHashes) add(prefix []byte) {
 		p.hashes = append(p.hashes, xxhash.Sum64(prefix))
 		p.last = append(p.last[:0], prefix...)
 	}
+}
+
+// Begin returns the first eight bytes of a key as a number, with zeros for those that it lacks. Where the numbers of two
+// keys differ, the keys compare as the numbers do.
+func Begin(key []byte) uint64 {
+	if len(key) >= 8 {
+		return binary.BigEndian.Uint64(key)
+	}
+	var begin [8]byte
+	copy(begin[:], key)
+	return binary.BigEndian.Uint64(begin[:])
 }
 
 // PrefixEnd returns the first key above all keys that begin with prefix; nil when there is none.

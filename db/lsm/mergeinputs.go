@@ -1,9 +1,6 @@
 package lsm
 
-import (
-	"bytes"
-	"encoding/binary"
-)
+import "bytes"
 
 // mergeInputs are the iterators of a merge in the order of their current keys, and of equal keys that of the older run
 // first. The order is kept, and not looked for: an input whose next key is still the lowest takes one comparison, and
@@ -17,20 +14,14 @@ type mergeInputs struct {
 type mergeInput struct {
 	Iterator
 	key   []byte // the current one: the iterator is asked once
-	begin uint64 // of key: it mostly decides a comparison
+	begin uint64 // Begin of it, which mostly decides a comparison
 	age   int    // the number of inputs of older runs
 }
 
 // read reads the current key of the iterator.
 func (in *mergeInput) read() {
 	in.key = in.Key()
-	if len(in.key) >= 8 {
-		in.begin = binary.BigEndian.Uint64(in.key)
-		return
-	}
-	var begin [8]byte
-	copy(begin[:], in.key)
-	in.begin = binary.BigEndian.Uint64(begin[:])
+	in.begin = Begin(in.key)
 }
 
 // add adds the iterator of a run that is newer than all others; nil: it has no entry.

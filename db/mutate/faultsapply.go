@@ -4,8 +4,8 @@ package main
 var applyFaults = []fault{
 	{
 		"a prefetched record hides what the batch made of it", "db/apply/delta.go",
-		"if value, ok := d.records[string(key)]; ok {",
-		"if value, ok := d.records[string(key)]; ok && len(d.prefetched.records) == 0 {",
+		"if i, ok := d.byKey[string(key)]; ok {",
+		"if i, ok := d.byKey[string(key)]; ok && len(d.prefetched.records) == 0 {",
 		"db.TestStoreEqualsModel",
 	},
 	{
@@ -227,7 +227,7 @@ var applyFaults = []fault{
 	},
 	{
 		"a change of status misses what its batch has changed", "db/apply/delta.go",
-		"d.actors[actor] = append(d.actors[actor], name)", "delete(d.actors, actor)",
+		"account.last = i", "account.last = none",
 		"db.TestStoreEqualsModel",
 	},
 	{
