@@ -74,6 +74,7 @@ func TestLargeResync(t *testing.T) {
 	if parts < gone/part {
 		t.Errorf("the resync ends in %d parts, want %d", parts, gone/part)
 	}
+	untilSealed(t, s)
 	if st, err := s.Stats(t.Context()); err != nil || st.Segments == 0 || st.Links != records+added-gone {
 		t.Errorf("%+v, %v", st, err)
 	}

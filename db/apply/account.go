@@ -49,12 +49,22 @@ func (f *Applier) account(e *Event) {
 	}
 	f.rows.Status = append(f.rows.Status, logrow.StatusRow{Actor: actor, Status: e.Status, SinceUS: since})
 	status := uint8(old)<<4 | uint8(e.Status)
-	if !underWay && !f.reserveAtOnce(actor) {
-		status |= jobFlag
-		f.jobbed = append(f.jobbed, actor)
+	var records []accountRecord
+	if !underWay {
+		var atOnce bool
+		records, atOnce = f.reserveAtOnce(actor)
+		if !atOnce {
+			status |= jobFlag
+			f.jobbed = append(f.jobbed, actor)
+		}
 	}
 	f.log(logrow.Row{Op: logrow.OpAccount, Actor: actor, Status: status}, nil, nil)
-	f.setStatus(actor, status)
+	j := f.setStatus(actor, status)
+	if j != nil {
+		for _, r := range records {
+			f.doJob(j, actor, r.key, r.value)
+		}
+	}
 	if underWay {
 		f.turnJob(actor)
 	}
@@ -74,21 +84,19 @@ func (f *Applier) UnfinishedJob(e *Event) (actor uint64, ok bool) {
 	return actor, known && f.state.jobs[actor] != nil && f.state.status.of(actor) == logrow.StatusDeleted
 }
 
-// setStatus does what a log row about an account says: at once, or by a job. A job that is running stays as it is: the
-// next row turns it.
-func (f *Applier) setStatus(actor uint64, status uint8) {
+// setStatus does what a log row about an account says. It returns the job that changes the account's records now, or
+// nil: no record changes, or a job does it in steps. A job that is running stays as it is: the next row turns it.
+func (f *Applier) setStatus(actor uint64, status uint8) (now *job) {
 	f.state.status.set(actor, logrow.Status(status&15))
 	j := jobOf(status)
 	if f.state.jobs[actor] != nil || j == nil {
-		return
+		return nil
 	}
 	if status&jobFlag != 0 {
 		f.state.setJob(actor, j)
-		return
+		return nil
 	}
-	f.eachRecord(actor, func(key, value, rkey []byte, links []codec.RecordLink) {
-		f.doJob(j, actor, key, value, rkey, links)
-	})
+	return j
 }
 
 // jobOf returns the job that a log row about an account asks for; nil: none.
@@ -110,29 +118,33 @@ func (s *State) Shown(actor uint64, key []byte) bool {
 	return s.status.of(actor) == logrow.StatusActive
 }
 
-// reserveAtOnce reserves room in this commit to change an account's records at once. It returns false where the account
-// has more records than the commit has room for: then its status changes by a job. The room is for all events of the
-// commit together.
-func (f *Applier) reserveAtOnce(actor uint64) bool {
+// accountRecord is a record of an account whose status changes.
+type accountRecord struct{ key, value []byte }
+
+// reserveAtOnce reserves room in this commit to change an account's records at once, and returns those that have links.
+// fits is false where the account has more records than the commit has room for: then its status changes by a job. The
+// room is for all events of the commit together.
+func (f *Applier) reserveAtOnce(actor uint64) (records []accountRecord, fits bool) {
 	left := f.state.config.JobRecords - f.immediate
 	room := max(stepBytes-f.immediateBytes, 0)
 	from, to := codec.AccountRecords(actor)
 	n := 0
 	seen := 0
 	size := 0
-	fits := true
+	fits = true
 	for w := f.walk(actor, from, to, false); fits && w.next(); {
 		seen++
 		if len(w.value) > 0 {
 			n++
 			size += len(w.value)
+			records = append(records, accountRecord{w.key, w.value})
 		}
 		fits = n <= left && seen <= (left+1)*seenPerRecord && size <= room
 	}
 	// To look at records counts like changing them: there may be as many events of accounts with too many records.
 	f.immediate = min(f.immediate+n+seen/seenPerRecord, f.state.config.JobRecords)
 	f.immediateBytes += size
-	return fits
+	return records, fits
 }
 
 // readStatusSince reads the newest time of any event when an account's status last changed; 0: it never did. An older

@@ -37,8 +37,8 @@ type Applier struct {
 	immediate      int // records that changes of status have changed in this commit
 	immediateBytes int // bytes of their links
 
-	old, next []codec.RecordLink // scratch
-	key, val  []byte             // scratch
+	old, next, removed, added []codec.RecordLink // scratch
+	key, val                  []byte             // scratch
 }
 
 // Origin says where the events of a batch come from, and which of them may be repeats. The zero origin is that of
@@ -259,7 +259,8 @@ func (f *Applier) links(dst []codec.RecordLink, value, rkey []byte) []codec.Reco
 // change replaces the links of a record, by record and by target. body is the log row of its body; 0: none.
 func (f *Applier) change(key, before []byte, next []codec.RecordLink, body, actor uint64, rkey []byte, removed,
 	added []codec.RecordLink) {
-	f.d.setRecord(actor, key, codec.AppendBodyRef(codec.AppendLinks(nil, next), body), len(before) > 0)
+	f.val = codec.AppendBodyRef(codec.AppendLinks(f.val[:0], next), body)
+	f.d.setRecord(actor, key, f.val, len(before) > 0)
 	f.stats.Added += len(added)
 	f.stats.Removed += len(removed)
 	if f.state.Shown(actor, key) {

@@ -15,7 +15,8 @@ import (
 type delta struct {
 	base     *index.Snapshot
 	links    []linkChange
-	keys     []byte // of links: room for the next ones
+	arena    arena  // of keys and values
+	key      []byte // scratch
 	records  []recordChange
 	byKey    map[string]int32 // the place of a record in records
 	accounts []accountChange
@@ -76,7 +77,7 @@ func (d *delta) empty() {
 	clear(d.byKey)
 	clear(d.byID)
 	clear(d.names)
-	*d = delta{links: d.links[:0], keys: d.keys, records: d.records[:0], byKey: d.byKey, accounts: d.accounts[:0],
+	*d = delta{links: d.links[:0], arena: d.arena, key: d.key, records: d.records[:0], byKey: d.byKey, accounts: d.accounts[:0],
 		byID: d.byID, names: d.names, prefetched: d.prefetched.emptied()}
 }
 
@@ -116,16 +117,16 @@ func (d *delta) fail(err error) {
 	}
 }
 
-// setRecord sets the value of an account's record; it keeps value.
+// setRecord sets the value of an account's record. It copies value.
 func (d *delta) setRecord(actor uint64, key, value []byte, before bool) {
 	i, ok := d.byKey[string(key)]
 	if ok {
-		d.records[i].value = value
+		d.records[i].value = d.arena.copy(value)
 	} else {
 		name := string(key)
 		i = int32(len(d.records))
 		account := d.account(actor)
-		d.records = append(d.records, recordChange{name, value, account.last})
+		d.records = append(d.records, recordChange{name, d.arena.copy(value), account.last})
 		account.last = i
 		d.byKey[name] = i
 		d.bytes += entryBytes + len(key)
@@ -174,19 +175,11 @@ func (d *delta) rev(actor uint64) uint64 {
 
 // link adds or removes a link in the order by target.
 func (d *delta) link(target []byte, source uint64, p codec.ListPosition, op byte) {
-	size := len(target) + codec.MaxID + 8 + codec.MaxID + len(p.RkeySuffix)
-	if cap(d.keys)-len(d.keys) < size {
-		d.keys = make([]byte, 0, max(size, keysRoom))
-	}
-	at := len(d.keys)
-	d.keys = p.Append(codec.AppendID(append(d.keys, target...), source))
-	key := d.keys[at:len(d.keys):len(d.keys)]
+	d.key = p.Append(codec.AppendID(append(d.key[:0], target...), source))
+	key := d.arena.copy(d.key)
 	d.links = append(d.links, linkChange{key, lsm.Begin(key), uint32(len(d.links)), op})
-	d.bytes += entryBytes + size
+	d.bytes += entryBytes + len(key)
 }
-
-// keysRoom is the room for keys of links that is made at once, in bytes: an allocation for some two thousand.
-const keysRoom = 64 << 10
 
 // linkAll adds or removes links of a record in the order by target.
 func (d *delta) linkAll(links []codec.RecordLink, actor uint64, rkey []byte, op byte) {

@@ -72,14 +72,16 @@ func (f *Applier) enter(kind byte, collection uint64, name string) uint64 {
 func (f *Applier) target(target string) []byte {
 	did, collection, rkey, ok := codec.SplitTarget(target)
 	if !ok {
-		return codec.AppendTextTarget(make([]byte, 0, len(target)+2), target)
+		f.val = codec.AppendTextTarget(f.val[:0], target)
+		return f.d.arena.copy(f.val)
 	}
 	actor := f.intern('d', 0, did)
 	nsid := uint64(0)
 	if collection != "" {
 		nsid = f.intern('c', 0, collection)
 	}
-	return codec.AppendTarget(make([]byte, 0, 24), target[0] == 'd', actor, nsid, rkey)
+	f.val = codec.AppendTarget(f.val[:0], target[0] == 'd', actor, nsid, rkey)
+	return f.d.arena.copy(f.val)
 }
 
 // nextID returns a new id of a kind of name.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"runtime"
 	"slices"
+	"strings"
 
 	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/logrow"
@@ -83,6 +84,9 @@ func (f *Applier) prefetchAccounts(events []Event, logger *slog.Logger) {
 	absent := f.d.prefetched.absent // those that are not cached, at first
 	var names []string
 	add := func(did string) {
+		if did == "" {
+			return
+		}
 		f.val = append(append(f.val[:0], codec.KindDID), did...)
 		if _, cached := f.history.ids.get(f.val); cached {
 			return
@@ -100,9 +104,7 @@ func (f *Applier) prefetchAccounts(events []Event, logger *slog.Logger) {
 			continue
 		}
 		for _, l := range events[i].Links {
-			if did, _, _, ok := codec.SplitTarget(l.Target); ok {
-				add(did)
-			}
+			add(accountOf(l.Target))
 		}
 	}
 	ids := make([]uint64, len(names))
@@ -136,8 +138,8 @@ func (f *Applier) prefetchRecords(events []Event, logger *slog.Logger) {
 		actor, known := f.cachedID(codec.KindDID, e.DID)
 		collection, collectionKnown := f.cachedID(codec.KindCollection, e.Collection)
 		if known && collectionKnown {
-			key := make([]byte, 0, usualRecordKey+len(e.Rkey))
-			records[i].key = codec.AppendRkey(codec.RecordKey(key, actor, collection, nil), e.Rkey)
+			f.key = codec.AppendRkey(codec.RecordKey(f.key[:0], actor, collection, nil), e.Rkey)
+			records[i].key = f.d.arena.copy(f.key)
 		}
 	}
 	parallel.Do(logger, "look-ups of records", len(records), func(i int) {
@@ -154,8 +156,15 @@ func (f *Applier) prefetchRecords(events []Event, logger *slog.Logger) {
 	})
 }
 
-// usualRecordKey is the room for the parts of a record's key before the record key and for its ends, in bytes.
-const usualRecordKey = 12
+// accountOf returns the account of a target; empty: it has none. It doesn't validate the target: the name of a malformed
+// one is looked up for nothing.
+func accountOf(target string) (did string) {
+	did, _, _ = strings.Cut(strings.TrimPrefix(target, "at://"), "/")
+	if !strings.HasPrefix(did, "did:") {
+		return ""
+	}
+	return did
+}
 
 // cachedID returns the id of an account or a collection from the cache.
 func (f *Applier) cachedID(kind byte, name string) (uint64, bool) {

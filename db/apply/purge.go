@@ -56,7 +56,7 @@ func (f *Applier) Purge(p *Purge) (ended bool) {
 
 // purgeRecord removes a record's links that the slice leaves out, and reports whether there were any.
 func (f *Applier) purgeRecord(p *Purge, did string, w *recordWalk) bool {
-	rkey, links := f.walked(w)
+	rkey, links := f.decoded(w.key, w.value)
 	targets := f.readTargets(p, links)
 	if f.d.err != nil {
 		return false

@@ -130,13 +130,14 @@ func (f *Applier) locate(r *recordEvent) bool {
 	if !known {
 		return false
 	}
-	r.rkey = codec.AppendRkey(nil, r.Rkey)
+	f.val = codec.AppendRkey(f.val[:0], r.Rkey)
+	r.rkey = f.d.arena.copy(f.val)
 	f.key = codec.RecordKey(f.key[:0], r.actor, r.collection, r.rkey)
 	return true
 }
 
-// difference returns the links that the record loses and gains. It leaves the links before and after in f.old and
-// f.next.
+// difference returns the links that the record loses and gains, valid until the next call. It leaves the links before
+// and after in f.old and f.next.
 func (f *Applier) difference(r *recordEvent) (removed, added []codec.RecordLink) {
 	r.before = f.d.record(f.key, r.Op != logrow.OpCreate)
 	f.old = f.links(f.old[:0], r.before, r.rkey)
@@ -163,8 +164,9 @@ func (f *Applier) difference(r *recordEvent) (removed, added []codec.RecordLink)
 		}
 		f.next = codec.SortLinks(f.next)
 	}
-	removed, added = codec.DiffLinks(f.old, f.next)
-	return removed, f.withoutOut(added)
+	f.removed, f.added = codec.DiffLinks(f.removed[:0], f.added[:0], f.old, f.next)
+	f.added = f.withoutOut(f.added)
+	return f.removed, f.added
 }
 
 // withoutOut takes the added links that are out from them and from f.next. A link that stays keeps its rank, and is in.

@@ -71,24 +71,23 @@ func (w *recordWalk) next() bool {
 	return true
 }
 
-// walked decodes the present record. The links are valid until the next call.
-func (f *Applier) walked(w *recordWalk) (rkey []byte, links []codec.RecordLink) {
-	_, _, rkey, err := codec.DecodeRecordKey(w.key)
+// decoded decodes a record of a walk. The links are valid until the next call.
+func (f *Applier) decoded(key, value []byte) (rkey []byte, links []codec.RecordLink) {
+	_, _, rkey, err := codec.DecodeRecordKey(key)
 	if err != nil {
-		f.d.fail(fmt.Errorf("record key %x: %w", w.key, err))
+		f.d.fail(fmt.Errorf("record key %x: %w", key, err))
 		return nil, nil
 	}
-	f.old = f.links(f.old[:0], w.value, rkey)
+	f.old = f.links(f.old[:0], value, rkey)
 	return rkey, f.old
 }
 
-// eachRecord walks an account's records that have links. The links are valid during the call only.
-func (f *Applier) eachRecord(actor uint64, do func(key, value, rkey []byte, links []codec.RecordLink)) {
+// eachRecord walks an account's records that have links.
+func (f *Applier) eachRecord(actor uint64, do func(key, value []byte)) {
 	from, to := codec.AccountRecords(actor)
 	for w := f.walk(actor, from, to, false); w.next(); {
 		if len(w.value) > 0 {
-			rkey, links := f.walked(w)
-			do(w.key, w.value, rkey, links)
+			do(w.key, w.value)
 		}
 	}
 }

@@ -189,7 +189,10 @@ func (f *Applier) replayRow(r *logrow.Row, body bool, removed, added []codec.Rec
 		if was := f.state.status.of(r.Actor); was != logrow.Status(r.Status>>4&7) {
 			return fmt.Errorf("account %d had the status %d, and the row says %d", r.Actor, was, r.Status>>4&7)
 		}
-		f.setStatus(r.Actor, r.Status)
+		j := f.setStatus(r.Actor, r.Status)
+		if j != nil {
+			f.eachRecord(r.Actor, func(key, value []byte) { f.doJob(j, r.Actor, key, value) })
+		}
 		return nil
 	case logrow.OpJob:
 		return f.replayJob(r)
@@ -241,7 +244,7 @@ func (f *Applier) replayRecord(r *logrow.Row, body bool, removed, added []codec.
 		return err
 	}
 	next := make([]codec.RecordLink, 0, len(old)+len(added))
-	lost, _ := codec.DiffLinks(old, removed) // what is not removed stays
+	lost, _ := codec.DiffLinks(nil, nil, old, removed) // what is not removed stays
 	next = codec.SortLinks(append(append(next, lost...), added...))
 	if len(next) != len(old)-len(removed)+len(added) {
 		return fmt.Errorf("%s has %d links, of which %d go and to which %d come, and that leaves %d",

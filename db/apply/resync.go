@@ -201,7 +201,7 @@ func (f *Applier) removeBehind(after []byte, actor, rev uint64, kept func(key []
 			continue
 		}
 		n++
-		rkey, links := f.walked(w)
+		rkey, links := f.decoded(w.key, w.value)
 		_, collection, _, _ := codec.DecodeRecordKey(w.key)
 		f.change(w.key, w.value, nil, 0, actor, rkey, links, nil)
 		f.log(logrow.Row{Op: logrow.OpDelete, Actor: actor, Collection: collection, Rkey: rkey, Rev: rev,

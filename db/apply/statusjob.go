@@ -96,7 +96,8 @@ func (f *Applier) turnJob(actor uint64) {
 }
 
 // doJob changes one record.
-func (f *Applier) doJob(j *job, actor uint64, key, value, rkey []byte, links []codec.RecordLink) {
+func (f *Applier) doJob(j *job, actor uint64, key, value []byte) {
+	rkey, links := f.decoded(key, value)
 	switch {
 	case j.was && !j.is:
 		f.d.linkAll(links, actor, rkey, codec.Unlinked)
@@ -153,8 +154,7 @@ func (f *Applier) StepJob(actor uint64) {
 			continue
 		}
 		n++
-		rkey, links := f.walked(w)
-		f.doJob(j, actor, w.key, w.value, rkey, links)
+		f.doJob(j, actor, w.key, w.value)
 	}
 	r := logrow.Row{Op: logrow.OpJob, Actor: actor}
 	if more {
@@ -199,8 +199,7 @@ func (f *Applier) replayJob(r *logrow.Row) error {
 	w := f.walk(r.Actor, from, to, j.down)
 	for w.next() {
 		if len(w.value) > 0 {
-			rkey, links := f.walked(w)
-			f.doJob(j, r.Actor, w.key, w.value, rkey, links)
+			f.doJob(j, r.Actor, w.key, w.value)
 		}
 	}
 	f.state.stepped(r.Actor, upTo)

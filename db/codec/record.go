@@ -197,9 +197,9 @@ func CutLinks(value, rkey []byte, out func(source, rank uint64) bool) ([]byte, e
 	return kept, nil
 }
 
-// DiffLinks returns the links that a record lost and gained. In next, which it changes in place, the links that stay
-// get the rank that they had. All are in order.
-func DiffLinks(old, next []RecordLink) (removed, added []RecordLink) {
+// DiffLinks appends the links that a record lost and gained to removed and added. In next, which it changes in place,
+// the links that stay get the rank that they had. All are in order.
+func DiffLinks(removed, added, old, next []RecordLink) (lost, gained []RecordLink) {
 	for i, j := 0, 0; i < len(old) || j < len(next); {
 		c := 0
 		switch {

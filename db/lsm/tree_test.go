@@ -321,3 +321,33 @@ func BenchmarkCompact(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkPush pushes a million entries, and tells how often each is copied and how many runs there are on average.
+func BenchmarkPush(b *testing.B) {
+	for _, batch := range []int{80, 300, 4096} {
+		b.Run(fmt.Sprintf("batches of %d", batch), func(b *testing.B) {
+			copies, entries, runs, pushes := 0, 0, 0, 0
+			for b.Loop() {
+				t := Tree{Keyspace: &names}
+				for n := 0; n < 1_000_000; n += batch {
+					builder := NewBuilder(&names, batch, 9*batch)
+					for i := range batch {
+						builder.Add(fmt.Appendf(nil, "%09d", n+i), []byte{1})
+					}
+					last := NewRunID()
+					t = mustPush(b, t, builder.Finish())
+					for _, r := range t.Runs {
+						if r.ID() > last {
+							copies += r.Len()
+						}
+					}
+					entries += batch
+					runs += len(t.Runs)
+					pushes++
+				}
+			}
+			b.ReportMetric(float64(copies)/float64(entries), "copies/entry")
+			b.ReportMetric(float64(runs)/float64(pushes), "runs")
+		})
+	}
+}
