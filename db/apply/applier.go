@@ -188,7 +188,7 @@ func (f *Applier) isOutlier(us int64) bool { return f.latestUS > 0 && us > f.lat
 // nothing of the event is applied then, and the next part of the batch applies it again.
 func (f *Applier) Apply(e *Event) (applied bool) {
 	f.beforeUS = f.maxUS
-	f.d.prefetched.begin(e)
+	f.d.prefetched.next(e)
 	f.AdvanceTime(e.TimeUS)
 	f.dispatch(e)
 	if f.unended {

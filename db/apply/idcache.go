@@ -36,19 +36,26 @@ const (
 	idsPerSet = 2
 )
 
-func (c *idCache) hash(name []byte) (hash uint64, check uint32) {
+// hashedName is a name by its keyed hash.
+type hashedName struct {
+	hash  uint64
+	check uint32
+}
+
+func (c *idCache) hash(name []byte) hashedName {
 	if c.sets == nil {
 		c.seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
 		c.sets = make([]idSet, idSetsFirst)
 	}
-	return maphash.Bytes(c.seeds[0], name), uint32(maphash.Bytes(c.seeds[1], name))
+	return hashedName{maphash.Bytes(c.seeds[0], name), uint32(maphash.Bytes(c.seeds[1], name))}
 }
 
-func (c *idCache) get(name []byte) (uint64, bool) {
-	hash, check := c.hash(name)
-	set := c.set(hash)
+func (c *idCache) get(name []byte) (uint64, bool) { return c.getHashed(c.hash(name)) }
+
+func (c *idCache) getHashed(name hashedName) (uint64, bool) {
+	set := c.set(name.hash)
 	for i, e := range set {
-		if e.hash == hash && e.check == check && e.id != 0 {
+		if e.hash == name.hash && e.check == name.check && e.id != 0 {
 			copy(set[1:i+1], set[:i])
 			set[0] = e
 			return uint64(e.id), true
@@ -62,11 +69,11 @@ func (c *idCache) put(name []byte, id uint64) {
 	if uint64(uint32(id)) != id {
 		return
 	}
-	hash, check := c.hash(name)
+	hashed := c.hash(name)
 	if c.names >= idsPerSet*len(c.sets) && len(c.sets) < idSetsMost {
 		c.grow()
 	}
-	c.set(hash).add(idEntry{hash, check, uint32(id)})
+	c.set(hashed.hash).add(idEntry{hashed.hash, hashed.check, uint32(id)})
 	c.names++
 }
 

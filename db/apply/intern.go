@@ -9,6 +9,9 @@ import (
 
 // actor looks up an account.
 func (f *Applier) actor(did string) (uint64, bool) {
+	if id := f.d.prefetched.account(did); id != 0 {
+		return id, true
+	}
 	f.val = append(append(f.val[:0], 'd'), did...)
 	return f.id()
 }
@@ -75,7 +78,10 @@ func (f *Applier) target(target string) []byte {
 		f.val = codec.AppendTextTarget(f.val[:0], target)
 		return f.d.arena.copy(f.val)
 	}
-	actor := f.intern('d', 0, did)
+	actor, known := f.actor(did)
+	if !known {
+		actor = f.enterAccount(did)
+	}
 	nsid := uint64(0)
 	if collection != "" {
 		nsid = f.intern('c', 0, collection)

@@ -33,35 +33,54 @@ func (f *Applier) Prefetch(batch []Event, i int, logger *slog.Logger) {
 		return
 	}
 	events := batch[i:min(i+prefetchEvents, len(batch))]
-	f.d.prefetched.events = events
-	f.d.prefetched.at = 0
-	f.prefetchAccounts(events, logger)
-	f.prefetchRecords(events, logger)
+	f.d.prefetched.begin(events)
+	f.prefetchAccounts(logger)
+	f.prefetchRecords(logger)
 }
 
 // prefetched is what the base has for the next events.
 type prefetched struct {
-	absent  map[string]struct{} // names that it doesn't have
-	events  []Event
-	records []prefetchedRecord // of the events
-	at      int                // how many of the events the applier has begun
+	absent   map[string]struct{} // names that it doesn't have
+	events   []Event
+	of       []prefetchedEvent // of the events
+	accounts []prefetchedAccount
+	hashed   []hashedName // scratch
+	at       int          // how many of the events the applier has begun
 }
 
-// prefetchedRecord is a record and its value in the base.
-type prefetchedRecord struct {
-	key   []byte // nil: it was not looked up
-	value []byte // nil: the base doesn't have the record
+// prefetchedEvent is what the base has for an event.
+type prefetchedEvent struct {
+	from, to int    // its accounts: its own, then those of its targets
+	key      []byte // of its record; nil: it was not looked up
+	value    []byte // of its record; nil: the base doesn't have the record
+}
+
+// prefetchedAccount is an account of an event; id is 0 where the cache of ids didn't have it.
+type prefetchedAccount struct {
+	did string
+	id  uint64
+}
+
+// begin begins a prefetch for events.
+func (p *prefetched) begin(events []Event) {
+	if p.absent == nil {
+		p.absent = map[string]struct{}{}
+	}
+	*p = p.emptied()
+	p.events = events
+	p.of = slices.Grow(p.of, len(events))[:len(events)]
 }
 
 // emptied returns nothing, with the memory of p.
 func (p *prefetched) emptied() prefetched {
 	clear(p.absent)
-	clear(p.records)
-	return prefetched{absent: p.absent, records: p.records[:0]}
+	clear(p.of)
+	clear(p.accounts)
+	return prefetched{absent: p.absent, of: p.of[:0], accounts: p.accounts[:0], hashed: p.hashed}
 }
 
-// begin notes that an event is applied. Events are applied in their order.
-func (p *prefetched) begin(e *Event) {
+// next notes that an event is applied. Events are applied in their order.
+func (p *prefetched) next(e *Event) {
 	if p.at < len(p.events) && e == &p.events[p.at] {
 		p.at++
 	}
@@ -69,44 +88,72 @@ func (p *prefetched) begin(e *Event) {
 
 // record returns the value of the present event's record; ok is false where it is not known.
 func (p *prefetched) record(key []byte) (value []byte, ok bool) {
-	if p.at == 0 || !bytes.Equal(p.records[p.at-1].key, key) {
+	if p.at == 0 || !bytes.Equal(p.of[p.at-1].key, key) {
 		return nil, false
 	}
-	return p.records[p.at-1].value, true
+	return p.of[p.at-1].value, true
 }
 
+// account returns the id of one of the present event's accounts; 0: it is not known.
+func (p *prefetched) account(did string) (id uint64) {
+	if p.at == 0 {
+		return 0
+	}
+	e := &p.of[p.at-1]
+	for i := range p.accounts[e.from:min(e.to, e.from+accountsPerEvent)] {
+		if a := &p.accounts[e.from+i]; a.did == did {
+			return a.id
+		}
+	}
+	return 0
+}
+
+// accountsPerEvent is the number of accounts of an event that are searched: nearly all events have two.
+const accountsPerEvent = 8
+
 // prefetchAccounts caches the ids of the events' accounts and of those that they link to.
-func (f *Applier) prefetchAccounts(events []Event, logger *slog.Logger) {
-	if f.d.prefetched.absent == nil {
-		f.d.prefetched.absent = map[string]struct{}{}
+func (f *Applier) prefetchAccounts(logger *slog.Logger) {
+	p := &f.d.prefetched
+	ids := &f.history.ids
+	for i := range p.events {
+		e := &p.events[i]
+		p.of[i].from = len(p.accounts)
+		p.accounts = append(p.accounts, prefetchedAccount{did: e.DID})
+		links := e.Links
+		if f.mayRepeat(e) { // most repeats are known as such without their links
+			links = nil
+		}
+		for _, l := range links {
+			if did := accountOf(l.Target); did != "" {
+				p.accounts = append(p.accounts, prefetchedAccount{did: did})
+			}
+		}
+		p.of[i].to = len(p.accounts)
 	}
-	clear(f.d.prefetched.absent)
-	absent := f.d.prefetched.absent // those that are not cached, at first
-	var names []string
-	add := func(did string) {
-		if did == "" {
-			return
-		}
-		f.val = append(append(f.val[:0], codec.KindDID), did...)
-		if _, cached := f.history.ids.get(f.val); cached {
-			return
-		}
-		if _, listed := absent[string(f.val)]; listed {
-			return
-		}
-		name := string(f.val)
-		absent[name] = struct{}{}
-		names = append(names, name)
+	// The sets of the cache lie anywhere in memory: with the hashes at hand, the processor reads several at once.
+	p.hashed = p.hashed[:0]
+	for i := range p.accounts {
+		f.setName(codec.KindDID, 0, p.accounts[i].did)
+		p.hashed = append(p.hashed, ids.hash(f.val))
 	}
-	for i := range events {
-		add(events[i].DID)
-		if f.mayRepeat(&events[i]) {
-			continue
-		}
-		for _, l := range events[i].Links {
-			add(accountOf(l.Target))
+	var names []string // those that are not cached
+	for i := range p.accounts {
+		a := &p.accounts[i]
+		a.id, _ = ids.getHashed(p.hashed[i])
+		if a.id == 0 {
+			f.setName(codec.KindDID, 0, a.did)
+			if _, listed := p.absent[string(f.val)]; !listed {
+				name := string(f.val)
+				p.absent[name] = struct{}{}
+				names = append(names, name)
+			}
 		}
 	}
+	f.prefetchNames(names, logger)
+}
+
+// prefetchNames caches the ids of names, and takes those that the base has from the absent ones.
+func (f *Applier) prefetchNames(names []string, logger *slog.Logger) {
 	ids := make([]uint64, len(names))
 	isAbsent := make([]bool, len(names))
 	parallel.Do(logger, "look-ups of names", len(names), func(i int) {
@@ -118,7 +165,7 @@ func (f *Applier) prefetchAccounts(events []Event, logger *slog.Logger) {
 		if isAbsent[i] {
 			continue
 		}
-		delete(absent, name)
+		delete(f.d.prefetched.absent, name)
 		if ids[i] != 0 {
 			f.history.ids.put([]byte(name), ids[i])
 		}
@@ -126,34 +173,42 @@ func (f *Applier) prefetchAccounts(events []Event, logger *slog.Logger) {
 }
 
 // prefetchRecords reads the values of the events' records.
-func (f *Applier) prefetchRecords(events []Event, logger *slog.Logger) {
-	records := slices.Grow(f.d.prefetched.records[:0], len(events))[:len(events)]
-	clear(records)
-	f.d.prefetched.records = records
-	for i := range events {
-		e := &events[i]
+func (f *Applier) prefetchRecords(logger *slog.Logger) {
+	p := &f.d.prefetched
+	for i := range p.events {
+		e := &p.events[i]
 		if e.Op != logrow.OpCreate && e.Op != logrow.OpUpdate && e.Op != logrow.OpDelete || f.mayRepeat(e) {
 			continue // most repeats are known as such without their record
 		}
-		actor, known := f.cachedID(codec.KindDID, e.DID)
-		collection, collectionKnown := f.cachedID(codec.KindCollection, e.Collection)
-		if known && collectionKnown {
+		actor := p.accounts[p.of[i].from].id
+		if actor == 0 {
+			actor = f.cachedID(codec.KindDID, e.DID)
+		}
+		collection := f.cachedID(codec.KindCollection, e.Collection)
+		if actor != 0 && collection != 0 {
 			f.key = codec.AppendRkey(codec.RecordKey(f.key[:0], actor, collection, nil), e.Rkey)
-			records[i].key = f.d.arena.copy(f.key)
+			p.of[i].key = f.d.arena.copy(f.key)
 		}
 	}
-	parallel.Do(logger, "look-ups of records", len(records), func(i int) {
-		r := &records[i]
+	parallel.Do(logger, "look-ups of records", len(p.of), func(i int) {
+		r := &p.of[i]
 		if r.key == nil {
 			return
 		}
-		value, err := f.d.base.FindRecord(r.key, events[i].Op != logrow.OpCreate)
+		value, err := f.d.base.FindRecord(r.key, p.events[i].Op != logrow.OpCreate)
 		if err != nil || len(value) > prefetchValue {
 			r.key = nil
 			return
 		}
 		r.value = bytes.Clone(value) // it is part of a block, which would stay in memory
 	})
+}
+
+// cachedID returns the id of an account or a collection from the cache; 0: the cache doesn't have it.
+func (f *Applier) cachedID(kind byte, name string) uint64 {
+	f.setName(kind, 0, name)
+	id, _ := f.history.ids.get(f.val)
+	return id
 }
 
 // accountOf returns the account of a target; empty: it has none. It doesn't validate the target: the name of a malformed
@@ -164,10 +219,4 @@ func accountOf(target string) (did string) {
 		return ""
 	}
 	return did
-}
-
-// cachedID returns the id of an account or a collection from the cache.
-func (f *Applier) cachedID(kind byte, name string) (uint64, bool) {
-	f.val = append(append(f.val[:0], kind), name...)
-	return f.history.ids.get(f.val)
 }
