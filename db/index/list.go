@@ -108,7 +108,30 @@ func (l List) scan(ctx context.Context, after []byte, reverse bool) *lsm.Merging
 	case bytes.Compare(at, from) >= 0:
 		from = append(at, 0) // no key lies between a key and the same with a zero
 	}
-	return l.v.Targets.ScanPrefix(l.Prefix, from, to, reverse).WithContext(ctx)
+	return l.iterate(ctx, from, to, reverse)
+}
+
+// iterate iterates over the links with from <= key < to. It opens a segment when it comes to the segment's newest or
+// oldest rank: the newest links of a long list are mostly in few segments.
+func (l List) iterate(ctx context.Context, from, to []byte, reverse bool) *lsm.MergingIterator {
+	room := make([]byte, 0, len(l.v.Files.Files)*(len(l.Prefix)+8))
+	bound := func(run int) []byte {
+		rank := l.v.newestIn(run)
+		if reverse {
+			rank = l.v.oldestIn(run)
+		}
+		if rank == 0 {
+			return nil
+		}
+		inverted := ^rank
+		if reverse {
+			inverted++ // behind the keys of the rank
+		}
+		at := len(room)
+		room = binary.BigEndian.AppendUint64(append(room, l.Prefix...), inverted)
+		return room[at:len(room):len(room)]
+	}
+	return l.v.Targets.ScanBounded(l.Prefix, from, to, reverse, bound).WithContext(ctx)
 }
 
 // Scan iterates over the links, newest first.
@@ -220,7 +243,7 @@ func (l List) behindRemoved(ctx context.Context, key []byte, reverse bool) (*lsm
 	} else {
 		from = maxKey(at(none), from)
 	}
-	return l.v.Targets.ScanPrefix(l.Prefix, from, to, reverse).WithContext(ctx).LimitTombstones(deadInRow), nil
+	return l.iterate(ctx, from, to, reverse).LimitTombstones(deadInRow), nil
 }
 
 // between sums up the links with from <= key < to.

@@ -5,23 +5,28 @@ import "bytes"
 // mergeInputs are the iterators of a merge in the order of their current keys, and of equal keys that of the older run
 // first. The order is kept, and not looked for: an input whose next key is still the lowest takes one comparison, and
 // another one a binary search.
+//
+// A run may be added by a bound of its keys. It is opened when the bound is the first key: a merge that ends before
+// reads nothing of the run.
 type mergeInputs struct {
 	inputs  []mergeInput
+	added   int
 	reverse bool
+	open    func(Run) (Iterator, error) // opens a run that was added by a bound
 }
 
 // mergeInput is an iterator of a merge.
 type mergeInput struct {
-	Iterator
-	key   []byte // the current one: the iterator is asked once
-	begin uint64 // Begin of it, which mostly decides a comparison
-	age   int    // the number of inputs of older runs
+	Iterator        // nil: not opened
+	run      Run    // to be opened
+	key      []byte // the current one, or the bound: the iterator is asked once
+	begin    uint64 // Begin of it, which mostly decides a comparison
+	age      int    // the number of inputs of older runs
 }
 
-// read reads the current key of the iterator.
-func (in *mergeInput) read() {
-	in.key = in.Key()
-	in.begin = Begin(in.key)
+func (in *mergeInput) setKey(key []byte) {
+	in.key = key
+	in.begin = Begin(key)
 }
 
 // add adds the iterator of a run that is newer than all others; nil: it has no entry.
@@ -29,12 +34,42 @@ func (m *mergeInputs) add(it Iterator) {
 	if it == nil {
 		return
 	}
-	in := mergeInput{Iterator: it, age: len(m.inputs)}
-	in.read()
+	in := mergeInput{Iterator: it}
+	in.setKey(it.Key())
+	m.insert(in)
+}
+
+// addBounded adds a run that is newer than all others, of whose keys none comes before bound. bound is not a key.
+func (m *mergeInputs) addBounded(r Run, bound []byte) {
+	in := mergeInput{run: r}
+	in.setKey(bound)
+	m.insert(in)
+}
+
+func (m *mergeInputs) insert(in mergeInput) {
+	in.age = m.added
+	m.added++
 	at := m.place(&in, m.inputs)
 	m.inputs = append(m.inputs, in)
 	copy(m.inputs[at+1:], m.inputs[at:])
 	m.inputs[at] = in
+}
+
+// openFirst opens the first input, and further ones until the first is open. It reports whether there is one.
+func (m *mergeInputs) openFirst() (ok bool, err error) {
+	for len(m.inputs) > 0 && m.inputs[0].Iterator == nil {
+		it, err := m.open(m.inputs[0].run)
+		if err != nil {
+			return false, err
+		}
+		if it == nil {
+			m.inputs = m.inputs[1:]
+			continue
+		}
+		m.inputs[0].Iterator = it
+		m.reorder(it.Key())
+	}
+	return len(m.inputs) > 0, nil
 }
 
 // len returns the number of inputs that are not at their end.
@@ -55,20 +90,26 @@ func (m *mergeInputs) next() error {
 	if err != nil {
 		return err
 	}
-	others := m.inputs[1:]
 	if !more {
-		m.inputs = others
+		m.inputs = m.inputs[1:]
 		return nil
 	}
-	in.read()
+	m.reorder(in.Key())
+	return nil
+}
+
+// reorder gives the first input a key, and moves it to its place.
+func (m *mergeInputs) reorder(key []byte) {
+	in := &m.inputs[0]
+	others := m.inputs[1:]
+	in.setKey(key)
 	if len(others) == 0 || m.isBefore(in, &others[0]) {
-		return nil
+		return
 	}
 	moved := *in
 	at := 1 + m.place(&moved, others[1:])
 	copy(m.inputs, others[:at])
 	m.inputs[at] = moved
-	return nil
 }
 
 // place returns the number of inputs before in.

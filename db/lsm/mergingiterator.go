@@ -44,7 +44,7 @@ const checkEvery = 4096
 
 // Scan iterates over the entries with from <= key < to, without tombstones. A nil to is open.
 func (t Tree) Scan(from, to []byte, reverse bool) *MergingIterator {
-	return t.mergeRuns(func(Run) bool { return true }, from, to, reverse)
+	return t.mergeRuns(func(Run) bool { return true }, from, to, reverse, nil)
 }
 
 // ScanWithTombstones is Scan with tombstones, for callers that limit the number of entries they read.
@@ -57,17 +57,36 @@ func (t Tree) ScanWithTombstones(from, to []byte, reverse bool) *MergingIterator
 // ScanPrefix is Scan for a range of keys that begin with prefix, which must include the full Keyspace prefix. It skips
 // the runs whose filters exclude that.
 func (t Tree) ScanPrefix(prefix, from, to []byte, reverse bool) *MergingIterator {
-	h := t.Keyspace.Hash(prefix)
-	return t.mergeRuns(func(r Run) bool { return r.MayContain(h, prefix) }, from, to, reverse)
+	return t.ScanBounded(prefix, from, to, reverse, nil)
 }
 
-func (t Tree) mergeRuns(filter func(Run) bool, from, to []byte, reverse bool) *MergingIterator {
+// ScanBounded is ScanPrefix that opens a run when the iteration comes to a bound of its keys. bound returns it for a
+// run by its place in the tree: in the direction of the iteration, no key with the prefix comes before it, and none
+// is equal to it. It may return nil, where it knows no bound.
+func (t Tree) ScanBounded(prefix, from, to []byte, reverse bool, bound func(run int) []byte) *MergingIterator {
+	h := t.Keyspace.Hash(prefix)
+	return t.mergeRuns(func(r Run) bool { return r.MayContain(h, prefix) }, from, to, reverse, bound)
+}
+
+func (t Tree) mergeRuns(filter func(Run) bool, from, to []byte, reverse bool,
+	bound func(run int) []byte) *MergingIterator {
 	it := &MergingIterator{keyspace: t.Keyspace, inputs: mergeInputs{reverse: reverse}}
-	for _, r := range t.Runs {
+	it.inputs.open = func(r Run) (Iterator, error) {
 		if !filter(r) {
+			return nil, nil
+		}
+		return r.Iterate(from, to, reverse)
+	}
+	for i, r := range t.Runs {
+		var first []byte
+		if bound != nil {
+			first = bound(i)
+		}
+		if first != nil {
+			it.inputs.addBounded(r, first)
 			continue
 		}
-		in, err := r.Iterate(from, to, reverse)
+		in, err := it.inputs.open(r)
 		if err != nil {
 			it.err = err
 			return it
@@ -79,7 +98,12 @@ func (t Tree) mergeRuns(filter func(Run) bool, from, to []byte, reverse bool) *M
 
 // Next moves to the next entry and reports whether there is one. After false, check Err.
 func (it *MergingIterator) Next() bool {
-	for it.inputs.len() > 0 && it.err == nil && !it.LimitReached() {
+	for it.err == nil && !it.LimitReached() {
+		var more bool
+		more, it.err = it.inputs.openFirst()
+		if !more {
+			return false
+		}
 		it.steps++
 		if it.ctx != nil && it.steps%checkEvery == 0 {
 			it.err = it.ctx.Err()

@@ -3,6 +3,7 @@ package lsm
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -225,6 +226,66 @@ func TestPrefixEnd(t *testing.T) {
 	} {
 		if got := string(PrefixEnd([]byte(tc.prefix))); got != tc.want {
 			t.Errorf("the prefix %q ends at %q, want %q", tc.prefix, got, tc.want)
+		}
+	}
+}
+
+// countedRun counts how often a run is opened.
+type countedRun struct {
+	Run
+	opened *int
+}
+
+func (r countedRun) Iterate(from, to []byte, reverse bool) (Iterator, error) {
+	*r.opened++
+	return r.Run.Iterate(from, to, reverse)
+}
+
+// TestScanBounded: a scan with bounds of some runs has the entries of one without, in both directions and in any range.
+// It opens a run when it comes to the run's bound.
+func TestScanBounded(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(9, 10))
+	for round := range 300 {
+		tree := Tree{Keyspace: &links}
+		var lowest, highest []string
+		var opened [6]int
+		for i := range opened {
+			entries := map[string]string{}
+			begin := r.IntN(60)
+			for range 1 + r.IntN(12) {
+				entries[fmt.Sprintf("list/%03d", begin+r.IntN(30))] = string("+-"[r.IntN(2)])
+			}
+			keys := slices.Sorted(maps.Keys(entries))
+			lowest, highest = append(lowest, keys[0]), append(highest, keys[len(keys)-1])
+			tree.Runs = append(tree.Runs, countedRun{build(&links, entries), &opened[i]})
+		}
+		reverse := round%2 == 0
+		unknown := r.IntN(len(opened))
+		bound := func(run int) []byte {
+			switch {
+			case run == unknown:
+				return nil
+			case reverse:
+				return []byte(highest[run] + "+")
+			}
+			return []byte(lowest[run][:7])
+		}
+		from, to := fmt.Appendf(nil, "list/%03d", r.IntN(50)), fmt.Appendf(nil, "list/%03d", 40+r.IntN(60))
+		want := collect(tree.ScanPrefix([]byte("list/"), from, to, reverse))
+		if got := collect(tree.ScanBounded([]byte("list/"), from, to, reverse, bound)); !slices.Equal(got, want) {
+			t.Fatalf("round %d, reverse %t: %q, want %q", round, reverse, got, want)
+		}
+		clear(opened[:])
+		for it := tree.ScanBounded([]byte("list/"), from, to, reverse, bound); it.Next(); {
+			for run := range opened {
+				isDue := run == unknown || !reverse && string(bound(run)) <= string(it.Key()) ||
+					reverse && string(bound(run)) >= string(it.Key())
+				if isDue != (opened[run] == 1) {
+					t.Fatalf("round %d: at %s, run %d with the bound %s was opened %d times", round, it.Key(), run,
+						bound(run), opened[run])
+				}
+			}
 		}
 	}
 }
