@@ -30,7 +30,7 @@ var bounded = map[string]string{
 	"SELECT rules, clock_us, fit_us FROM retention":                                                "it has the rules that the operator gave",
 	"SELECT actor, was, now, purge, after FROM sealed_jobs":                                        "at a start",
 	"SELECT from_seq, to_seq FROM gaps WHERE host = ? AND from_seq <= ? AND to_seq >= ?":           "only repeats ask",
-	"SELECT id, did FROM actors WHERE id IN (SELECT value FROM json_each(?))":                      "the array has a page's accounts",
+	"SELECT actors.id, did FROM json_each(?) CROSS JOIN actors ON actors.id = value":               "the array has a page's accounts",
 	"SELECT count(*) FROM gaps WHERE state = 'open'":                                               "a store asks after a change of the gaps: openGaps",
 	`SELECT host, kind, seq, high_seq, time_us, cursor_us, instance, followed_us, clock_us, epoch
 		FROM upstream`: "upstreams are those that the operator named",

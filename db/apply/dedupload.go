@@ -127,7 +127,7 @@ func (n *logNames) dids(rows []logrow.Row) (map[uint64]string, error) {
 		}
 	}
 	ids = append(bytes.TrimSuffix(ids, []byte{','}), ']')
-	accounts, err := n.beside.Query("SELECT id, did FROM actors WHERE id IN (SELECT value FROM json_each(?))",
+	accounts, err := n.beside.Query("SELECT actors.id, did FROM json_each(?) CROSS JOIN actors ON actors.id = value",
 		string(ids))
 	if err != nil {
 		return nil, err

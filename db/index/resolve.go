@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -35,15 +36,17 @@ func (c *Core) AccountDIDs(ctx context.Context, ids []uint64) ([]string, error) 
 }
 
 // didsQuery reads the accounts of a JSON array of ids. With one parameter for all ids it is prepared once: preparing a
-// statement takes as long as reading some dozens of accounts.
-const didsQuery = "SELECT id, did FROM actors WHERE id IN (SELECT value FROM json_each(?))"
+// statement takes as long as reading some dozens of accounts. The join reads the accounts in the order of the array,
+// where IN would make a table of the ids first.
+const didsQuery = "SELECT actors.id, did FROM json_each(?) CROSS JOIN actors ON actors.id = value"
 
-// readDIDs reads accounts from the database, and caches them.
+// readDIDs reads accounts from the database, and caches them. It sorts the ids.
 func (c *Core) readDIDs(ctx context.Context, ids []uint64) (map[uint64]string, error) {
 	stmt, err := c.preparedDIDs(ctx)
 	if err != nil {
 		return nil, err
 	}
+	slices.Sort(ids) // so that each page is read once
 	list := []byte{'['}
 	for i, id := range ids {
 		if i > 0 {
