@@ -89,6 +89,7 @@ func (s *Store) beginBatch(b *Batch) (*part, error) {
 	}
 	f := s.newPart(from)
 	f.Reuse(s.buffers)
+	s.buffers = apply.Buffers{} // until the batch is committed: what a failed one leaves is not reused
 	f.out = s.newWriting()
 	return f, nil
 }

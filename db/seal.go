@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -164,7 +163,7 @@ func (s *Store) writeSegment(p segmentPlan) (f *index.File, gone int64, err erro
 		input := segment.Input{ID: id, Kind: index.RunKinds[id], Entries: s.newYielding(entries, pacer, p.between)}
 		switch id {
 		case index.RunTargets:
-			input.Entries = &rankNotes{Entries: input.Entries, meta: meta, oldest: math.MaxUint64}
+			input.Entries = index.NoteRanks(input.Entries, meta)
 		case index.RunRecords:
 			out.records = entries
 		}
@@ -187,7 +186,7 @@ func (s *Store) writeSegment(p segmentPlan) (f *index.File, gone int64, err erro
 	return f, int64(out.records.Gone()), nil
 }
 
-// segmentMeta returns the meta data in a segment's header, without the notes that rankNotes adds.
+// segmentMeta returns the meta data in a segment's header, without those of index.NoteRanks.
 func (s *Store) segmentMeta(row *index.ManifestRow) map[string]string {
 	meta := map[string]string{
 		"from_seq": strconv.FormatUint(row.FromSeq, 10),

@@ -137,7 +137,8 @@ func (f *Applier) reserveAtOnce(actor uint64) (records []accountRecord, fits boo
 		if len(w.value) > 0 {
 			n++
 			size += len(w.value)
-			records = append(records, accountRecord{w.key, w.value})
+			// Copies: those of the walk would keep their blocks in memory.
+			records = append(records, accountRecord{f.d.arena.copy(w.key), f.d.arena.copy(w.value)})
 		}
 		fits = n <= left && seen <= (left+1)*seenPerRecord && size <= room
 	}

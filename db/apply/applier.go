@@ -85,27 +85,6 @@ func (f *Applier) Next(base *index.Snapshot) *Applier {
 	return next
 }
 
-// Buffers is the memory of the changes of a commit, for the next one.
-type Buffers struct {
-	rows  Rows
-	delta *delta // empty; nil: none
-}
-
-// Buffers returns the memory of changes that are committed. The applier must not be used afterwards.
-func (f *Applier) Buffers() Buffers {
-	f.d.empty()
-	return Buffers{f.rows.emptied(), f.d}
-}
-
-// Reuse takes over the memory of earlier changes, before the first event.
-func (f *Applier) Reuse(b Buffers) {
-	f.rows = b.rows
-	if b.delta != nil {
-		b.delta.base = f.d.base
-		f.d = b.delta
-	}
-}
-
 // Rows returns the rows that the commit writes.
 func (f *Applier) Rows() *Rows { return &f.rows }
 

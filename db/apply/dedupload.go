@@ -5,6 +5,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 
 	"weft.dev/weft/db/codec"
@@ -119,12 +121,12 @@ type logNames struct {
 // dids returns the DIDs of rows by account.
 func (n *logNames) dids(rows []logrow.Row) (map[uint64]string, error) {
 	found := map[uint64]string{}
-	ids := []byte{'['}
 	for i := range rows {
-		if _, ok := found[rows[i].Actor]; !ok {
-			found[rows[i].Actor] = ""
-			ids = append(strconv.AppendUint(ids, rows[i].Actor, 10), ',')
-		}
+		found[rows[i].Actor] = ""
+	}
+	ids := []byte{'['}
+	for _, actor := range slices.Sorted(maps.Keys(found)) { // so that each page is read once
+		ids = append(strconv.AppendUint(ids, actor, 10), ',')
 	}
 	ids = append(bytes.TrimSuffix(ids, []byte{','}), ']')
 	accounts, err := n.beside.Query("SELECT actors.id, did FROM json_each(?) CROSS JOIN actors ON actors.id = value",

@@ -1,8 +1,6 @@
 package apply
 
 import (
-	"bytes"
-	"cmp"
 	"encoding/binary"
 	"slices"
 
@@ -63,8 +61,9 @@ func newDelta(base *index.Snapshot) *delta {
 	return &delta{base: base, byKey: map[string]int32{}, byID: map[uint64]int32{}, names: map[string]uint64{}}
 }
 
-// keepChanges bounds the changes whose memory the next ones reuse: a step of a job may be far larger than batches.
-const keepChanges = 1 << 14
+// keepChanges bounds the changes whose memory the next ones reuse, twice those of 4,096 usual events: records with many
+// links, or the end of a resync, may change far more.
+const keepChanges = 1 << 15
 
 // empty forgets the changes and the base. Their memory stays for the next ones.
 func (d *delta) empty() {
@@ -77,8 +76,8 @@ func (d *delta) empty() {
 	clear(d.byKey)
 	clear(d.byID)
 	clear(d.names)
-	*d = delta{links: d.links[:0], arena: d.arena, key: d.key, records: d.records[:0], byKey: d.byKey, accounts: d.accounts[:0],
-		byID: d.byID, names: d.names, prefetched: d.prefetched.emptied()}
+	*d = delta{links: d.links[:0], arena: d.arena, key: d.key, records: d.records[:0], byKey: d.byKey,
+		accounts: d.accounts[:0], byID: d.byID, names: d.names, prefetched: d.prefetched.emptied()}
 }
 
 // record returns the newest value of a record, without links that are out. likely is as of Snapshot.FindRecord.
@@ -220,86 +219,4 @@ func (d *delta) pushRuns() {
 	for _, err := range errs {
 		d.fail(err)
 	}
-}
-
-// linkRun sorts link changes into a run. Where a link changed more than once, additions and removals alternate: an even
-// number leaves nothing, an odd one the last.
-func linkRun(changes []linkChange) *lsm.MemRun {
-	slices.SortFunc(changes, func(a, b linkChange) int {
-		if a.begin != b.begin {
-			return cmp.Compare(a.begin, b.begin)
-		}
-		if c := bytes.Compare(a.key, b.key); c != 0 {
-			return c
-		}
-		return cmp.Compare(a.n, b.n)
-	})
-	size := 0
-	for i := range changes {
-		size += len(changes[i].key) + 1
-	}
-	b := lsm.NewBuilder(&index.ByTarget, len(changes), size)
-	for i := 0; i < len(changes); {
-		j := i + 1
-		for j < len(changes) && bytes.Equal(changes[i].key, changes[j].key) {
-			j++
-		}
-		if (j-i)%2 == 1 {
-			b.Add(changes[i].key, []byte{changes[j-1].op})
-		}
-		i = j
-	}
-	return b.Finish()
-}
-
-// recordRun sorts the changed records and revisions into a run. It changes the order of the accounts.
-func (d *delta) recordRun() *lsm.MemRun {
-	slices.SortFunc(d.accounts, func(a, b accountChange) int { return cmp.Compare(a.id, b.id) })
-	size := (maxRevisionKey + 8) * len(d.accounts)
-	for i := range d.records {
-		size += len(d.records[i].key) + len(d.records[i].value)
-	}
-	b := lsm.NewBuilder(&index.ByRecord, len(d.accounts)+len(d.records), size)
-	var key, rev []byte
-	var records []int32
-	for i := range d.accounts {
-		a := &d.accounts[i]
-		if a.hasRev {
-			key = codec.RevisionKey(key[:0], a.id)
-			rev = binary.BigEndian.AppendUint64(rev[:0], a.rev)
-			b.Add(key, rev)
-		}
-		records = records[:0]
-		for at := a.last; at != none; at = d.records[at].before {
-			records = append(records, at)
-		}
-		slices.SortFunc(records, func(a, b int32) int { return cmp.Compare(d.records[a].key, d.records[b].key) })
-		for _, at := range records {
-			key = append(key[:0], d.records[at].key...)
-			b.Add(key, d.records[at].value)
-		}
-	}
-	return b.Finish()
-}
-
-// maxRevisionKey is the length of the longest key of a revision, in bytes.
-const maxRevisionKey = codec.MaxID + 1
-
-// nameRun sorts names into a run.
-func nameRun(names map[string]uint64) *lsm.MemRun {
-	sorted := make([]string, 0, len(names))
-	size := 0
-	for name := range names {
-		sorted = append(sorted, name)
-		size += len(name) + codec.MaxID
-	}
-	slices.Sort(sorted)
-	b := lsm.NewBuilder(&index.ByName, len(sorted), size)
-	var key, id []byte
-	for _, name := range sorted {
-		key = append(key[:0], name...)
-		id = codec.AppendID(id[:0], names[name])
-		b.Add(key, id)
-	}
-	return b.Finish()
 }

@@ -56,7 +56,10 @@ func (rs Rows) emptied() Rows {
 	if len(rs.Log)+len(rs.Links)+len(rs.Names) > keepRows {
 		return Rows{}
 	}
-	clear(rs.Bodies) // they hold the memory of events
+	clear(rs.Bodies) // they hold the memory of events, and the others that of an arena
+	clear(rs.Log)
+	clear(rs.Links)
+	clear(rs.Names)
 	return Rows{Names: rs.Names[:0], Log: rs.Log[:0], Links: rs.Links[:0], Status: rs.Status[:0],
 		Resyncs: rs.Resyncs[:0], Aborted: rs.Aborted[:0],
 		Bodies: rs.Bodies[:0], Replaced: rs.Replaced[:0], Purged: rs.Purged[:0]}

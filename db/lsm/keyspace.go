@@ -51,8 +51,8 @@ func (p *prefixHashes) add(prefix []byte) {
 	}
 }
 
-// Begin returns the first eight bytes of a key as a number, with zeros for those that it lacks. Where the numbers of two
-// keys differ, the keys compare as the numbers do.
+// Begin returns the first eight bytes of a key as a number, with zeros for those that it lacks. Where the numbers of
+// two keys differ, the keys compare as the numbers do.
 func Begin(key []byte) uint64 {
 	if len(key) >= 8 {
 		return binary.BigEndian.Uint64(key)

@@ -3,14 +3,14 @@ package lsm
 import "bytes"
 
 // mergeInputs are the iterators of a merge in the order of their current keys, and of equal keys that of the older run
-// first. The order is kept, and not looked for: an input whose next key is still the lowest takes one comparison, and
+// first. The order is kept, and not looked for: an input whose next key is still the first takes one comparison, and
 // another one a binary search.
 //
 // A run may be added by a bound of its keys. It is opened when the bound is the first key: a merge that ends before
 // reads nothing of the run.
 type mergeInputs struct {
 	inputs  []mergeInput
-	added   int
+	added   int // runs
 	reverse bool
 	open    func(Run) (Iterator, error) // opens a run that was added by a bound
 }
@@ -20,7 +20,7 @@ type mergeInput struct {
 	Iterator        // nil: not opened
 	run      Run    // to be opened
 	key      []byte // the current one, or the bound: the iterator is asked once
-	begin    uint64 // Begin of it, which mostly decides a comparison
+	begin    uint64 // Begin of it, which mostly decides a comparison of a compaction
 	age      int    // the number of inputs of older runs
 }
 
@@ -63,13 +63,19 @@ func (m *mergeInputs) openFirst() (ok bool, err error) {
 			return false, err
 		}
 		if it == nil {
-			m.inputs = m.inputs[1:]
+			m.drop()
 			continue
 		}
 		m.inputs[0].Iterator = it
 		m.reorder(it.Key())
 	}
 	return len(m.inputs) > 0, nil
+}
+
+// drop removes the first input, and what it holds in memory.
+func (m *mergeInputs) drop() {
+	m.inputs[0] = mergeInput{}
+	m.inputs = m.inputs[1:]
 }
 
 // len returns the number of inputs that are not at their end.
@@ -91,7 +97,7 @@ func (m *mergeInputs) next() error {
 		return err
 	}
 	if !more {
-		m.inputs = m.inputs[1:]
+		m.drop()
 		return nil
 	}
 	m.reorder(in.Key())

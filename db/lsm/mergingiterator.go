@@ -1,6 +1,9 @@
 package lsm
 
-import "context"
+import (
+	"bytes"
+	"context"
+)
 
 // MergingIterator iterates over the newest entry of each key in a range, in key order or in reverse. It starts before
 // the first entry.
@@ -83,7 +86,9 @@ func (t Tree) mergeRuns(filter func(Run) bool, from, to []byte, reverse bool,
 			first = bound(i)
 		}
 		if first != nil {
-			it.inputs.addBounded(r, first)
+			if !isBehind(first, from, to, reverse) {
+				it.inputs.addBounded(r, first)
+			}
 			continue
 		}
 		in, err := it.inputs.open(r)
@@ -94,6 +99,14 @@ func (t Tree) mergeRuns(filter func(Run) bool, from, to []byte, reverse bool,
 		it.inputs.add(in)
 	}
 	return it
+}
+
+// isBehind reports whether a bound of keys is behind a range, in the direction of an iteration.
+func isBehind(bound, from, to []byte, reverse bool) bool {
+	if reverse {
+		return bytes.Compare(bound, from) <= 0
+	}
+	return to != nil && bytes.Compare(bound, to) >= 0
 }
 
 // Next moves to the next entry and reports whether there is one. After false, check Err.

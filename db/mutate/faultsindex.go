@@ -175,7 +175,7 @@ var indexFaults = []fault{
 		"db/index.TestMoved",
 	},
 	{
-		"a page begins with the last link of the page before", "db/index/list.go",
+		"a page begins with the last link of the page before", "db/index/listscan.go",
 		"from = append(at, 0) //", "from = at //",
 		"db.TestStoreEqualsModel",
 	},
@@ -302,19 +302,24 @@ var indexFaults = []fault{
 		"db.TestCopyGoesBack",
 	},
 	{
-		"a list comes to a segment after its newest link", "db/index/list.go",
+		"a list comes to a segment after its newest link", "db/index/listscan.go",
 		"inverted := ^rank", "inverted := ^rank + 1",
 		"db.TestStoreEqualsModel",
 	},
 	{
-		"a list in reverse comes to a segment after its oldest link", "db/index/list.go",
+		"a list in reverse comes to a segment after its oldest link", "db/index/listscan.go",
 		"inverted++ // behind the keys of the rank", "",
 		"db.TestStoreEqualsModel",
 	},
 	{
-		"a feed passes over a segment by the rank of its last entry", "db/ranknotes.go",
+		"a feed passes over a segment by the rank of its last entry", "db/index/ranknotes.go",
 		"n.newest = max(n.newest, p.Rank)", "n.newest = p.Rank",
 		"db.TestCopyEqualsModel",
+	},
+	{
+		"a list in reverse comes to a segment by the rank of its last entry", "db/index/ranknotes.go",
+		"n.oldest = min(n.oldest, p.Rank)", "n.oldest = p.Rank",
+		"db.TestStoreEqualsModel",
 	},
 	{
 		"a follower shows another index", "db/follower.go",

@@ -1,24 +1,29 @@
-package db
+package index
 
 import (
 	"cmp"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 
 	"github.com/cespare/xxhash/v2"
 
 	"weft.dev/weft/db/codec"
-	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/segment"
 )
 
-// rankNotes iterates over entries by target, and notes their newest and oldest rank and a sample in the meta data of
-// the segment. It does so at the end of the entries, before segment.Write writes the meta data. The feed of an account
-// skips segments by their newest rank, so the newest rank includes removals. The times of events don't bound it: a
-// record may have any time.
+// NoteRanks returns entries by target that note their newest and oldest rank and a sample in the meta data of a
+// segment. They do so at their end, before segment.Write writes the meta data. The feed of an account passes over
+// segments by their newest rank, and a page of a list opens them by their ranks, so the ranks include those of
+// removals. The times of events don't bound them: a record may have any time.
+func NoteRanks(entries segment.Entries, meta map[string]string) segment.Entries {
+	return &rankNotes{Entries: entries, meta: meta, oldest: math.MaxUint64}
+}
+
+// rankNotes is entries of NoteRanks.
 type rankNotes struct {
 	segment.Entries
 	meta           map[string]string
@@ -53,7 +58,7 @@ func (n *rankNotes) Next() (bool, error) {
 	n.oldest = min(n.oldest, p.Rank)
 	if hash := xxhash.Sum64(key); n.limit == 0 || hash < n.limit {
 		n.sample = append(n.sample, sampled{hash, source, p.Rank})
-		if len(n.sample) == 2*index.SampleEntries {
+		if len(n.sample) == 2*SampleEntries {
 			n.cut()
 		}
 	}
@@ -63,23 +68,23 @@ func (n *rankNotes) Next() (bool, error) {
 // cut keeps the entries with the lowest hashes: a random sample that is the same each time.
 func (n *rankNotes) cut() {
 	slices.SortFunc(n.sample, func(a, b sampled) int { return cmp.Compare(a.hash, b.hash) })
-	if len(n.sample) > index.SampleEntries {
-		n.limit = n.sample[index.SampleEntries].hash
-		n.sample = n.sample[:index.SampleEntries]
+	if len(n.sample) > SampleEntries {
+		n.limit = n.sample[SampleEntries].hash
+		n.sample = n.sample[:SampleEntries]
 	}
 }
 
 // end writes the notes into the meta data.
 func (n *rankNotes) end() {
-	n.meta[index.NewestRank] = strconv.FormatUint(n.newest, 10)
+	n.meta[NewestRank] = strconv.FormatUint(n.newest, 10)
 	if n.sample == nil {
 		return
 	}
-	n.meta[index.OldestRank] = strconv.FormatUint(n.oldest, 10)
+	n.meta[OldestRank] = strconv.FormatUint(n.oldest, 10)
 	n.cut()
 	var text []byte
 	for _, e := range n.sample {
 		text = binary.AppendUvarint(binary.AppendUvarint(text, e.source), e.rank)
 	}
-	n.meta[index.Sample] = base64.RawStdEncoding.EncodeToString(text)
+	n.meta[Sample] = base64.RawStdEncoding.EncodeToString(text)
 }
