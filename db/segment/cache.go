@@ -38,8 +38,10 @@ func (s *shard) init(size int64) {
 	s.size = size
 	s.free = size
 	s.entries = map[cacheKey]*cacheEntry{}
-	s.ring.next = &s.ring
-	s.ring.prev = &s.ring
+	for _, ring := range []*cacheEntry{&s.ring, &s.index} {
+		ring.next = ring
+		ring.prev = ring
+	}
 }
 
 // cacheKey identifies a cached value.
@@ -52,6 +54,8 @@ func newCacheKey(segment uint64, t table, id int64) cacheKey {
 	return cacheKey{segment<<8 | uint64(t), id}
 }
 
+func (k cacheKey) isIndex() bool { return table(k.place&0xff) == tableNodes }
+
 type cacheEntry struct {
 	key        cacheKey
 	value      any
@@ -63,12 +67,14 @@ type cacheEntry struct {
 const entryOverhead = 256
 
 type shard struct {
-	mu       sync.Mutex
-	size     int64
-	reserved int64 // of size, for large values
-	free     int64
-	entries  map[cacheKey]*cacheEntry
-	ring     cacheEntry // next is the most recently used entry, prev the least
+	mu        sync.Mutex
+	size      int64
+	reserved  int64 // of size, for large values
+	free      int64
+	entries   map[cacheKey]*cacheEntry
+	ring      cacheEntry // next is the most recently used entry, prev the least
+	index     cacheEntry // likewise of index blocks
+	indexSize int64      // of all index blocks
 }
 
 func (c *Cache) shard(key cacheKey) *shard {
@@ -87,7 +93,7 @@ func (s *shard) get(key cacheKey) (any, bool) {
 		return nil, false
 	}
 	e.unlink()
-	s.ring.link(e)
+	s.ringOf(key).link(e)
 	return e.value, true
 }
 
@@ -109,15 +115,33 @@ func (s *shard) put(key cacheKey, value any, size int) {
 		return
 	}
 	s.free -= e.size
+	if key.isIndex() {
+		s.indexSize += e.size
+	}
 	s.entries[key] = e
-	s.ring.link(e)
+	s.ringOf(key).link(e)
 	s.evict()
 }
 
-// evict drops the values that were used longest ago until the others have room.
+// ringOf returns the ring of a key's entry.
+func (s *shard) ringOf(key cacheKey) *cacheEntry {
+	if key.isIndex() {
+		return &s.index
+	}
+	return &s.ring
+}
+
+// evict drops the values that were used longest ago until the others have room. Index blocks come last, up to half of
+// the shard: each look-up in a segment reads one, and most data blocks are read once, by the writer. The value that was
+// used last stays.
 func (s *shard) evict() {
 	for s.free < 0 {
-		s.drop(s.ring.prev)
+		last := s.ring.prev
+		isOnly := last == s.ring.next // or there is none
+		if s.indexSize > 0 && (isOnly || s.indexSize > (s.size-s.reserved)/2) {
+			last = s.index.prev
+		}
+		s.drop(last)
 	}
 }
 
@@ -197,6 +221,9 @@ func (s *shard) drop(e *cacheEntry) {
 	e.unlink()
 	delete(s.entries, e.key)
 	s.free += e.size
+	if e.key.isIndex() {
+		s.indexSize -= e.size
+	}
 }
 
 // link inserts n after e.
