@@ -63,7 +63,8 @@ func openBench(o options, g generated, step func(string) error) (*bench, error) 
 	var err error
 	b.s, err = db.Open(db.Config{
 		Dir: filepath.Join(o.Dir, "weft"), Failpoint: step, ReplayWindow: o.Window, Bodies: o.Bodies,
-		Now: func() time.Time { return time.UnixMicro(b.clock.Load()) },
+		CacheBytes: o.Cache << 20,
+		Now:        func() time.Time { return time.UnixMicro(b.clock.Load()) },
 	})
 	if err != nil {
 		return nil, err
