@@ -23,6 +23,9 @@ var walks = map[string]bool{
 
 // bounded are statements that walk through a table which stays small, and why it does.
 var bounded = map[string]string{
+	// The array has the accounts of a page, or of a part of the log.
+	"SELECT actors.id, did FROM json_each(?) CROSS JOIN actors ON actors.id = value": "it walks through the array",
+
 	"SELECT count(*) FROM gaps WHERE state = 'open' AND ?1 IN (0, id)": "weft gaps asks, and no client",
 	`SELECT (SELECT min(seq) FROM bodies), EXISTS (SELECT 1 FROM replaced),
 		ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'blocks'), 0)`: "at a start, and it ends at the first row",
@@ -30,7 +33,6 @@ var bounded = map[string]string{
 	"SELECT rules, clock_us, fit_us FROM retention":                                                "it has the rules that the operator gave",
 	"SELECT actor, was, now, purge, after FROM sealed_jobs":                                        "at a start",
 	"SELECT from_seq, to_seq FROM gaps WHERE host = ? AND from_seq <= ? AND to_seq >= ?":           "only repeats ask",
-	"SELECT actors.id, did FROM json_each(?) CROSS JOIN actors ON actors.id = value":               "the array has a page's accounts",
 	"SELECT count(*) FROM gaps WHERE state = 'open'":                                               "a store asks after a change of the gaps: openGaps",
 	`SELECT host, kind, seq, high_seq, time_us, cursor_us, instance, followed_us, clock_us, epoch
 		FROM upstream`: "upstreams are those that the operator named",

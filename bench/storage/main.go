@@ -29,7 +29,7 @@ type options struct {
 	Rate     int
 	Profile  string
 	Bodies   db.Bodies
-	Cache    int64 // MiB; 0: as much as a store has by default
+	Cache    int64 // MiB; 0: the store's default
 
 	Skip int    // batches applied before
 	When string // the moment of a kill
@@ -84,7 +84,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 			&cli.IntFlag{Name: "rate", Usage: "pace of that phase, in events per second", Value: 5000, Destination: &o.Rate},
 			&cli.StringFlag{Name: "bodies", Usage: "mode of record content: off, window or keep",
 				Value: db.BodiesOff.String(), Destination: &bodies},
-			&cli.Int64Flag{Name: "cache", Usage: "MiB of decoded blocks of segments in memory; 0: as a store has by default",
+			&cli.Int64Flag{Name: "cache", Usage: "the store's cache, in MiB; 0: its default",
 				Destination: &o.Cache},
 			&cli.StringFlag{Name: "profile", Usage: "write pprof profiles of the store to `PATH`.cpu and PATH.mem",
 				Destination: &o.Profile},

@@ -46,12 +46,12 @@ type recordChange struct {
 	before int32 // the place of the record of the same account that changed before it; none: there is none
 }
 
-// accountChange is an account of which records or the revision changed.
+// accountChange is the changes of an account: a new revision, changed records, or both.
 type accountChange struct {
 	id     uint64
-	rev    uint64
-	hasRev bool
-	last   int32 // the place of its record that changed last; none: no record changed
+	rev    uint64 // the newest revision
+	hasRev bool   // the revision is in rev; otherwise the base has it
+	last   int32  // the place of its record that changed last; none: no record changed
 }
 
 // none is the place of nothing.

@@ -42,7 +42,7 @@ func (f *Applier) Prefetch(batch []Event, i int, logger *slog.Logger) {
 type prefetched struct {
 	absent   map[string]struct{} // names that it doesn't have
 	events   []Event
-	of       []prefetchedEvent // of the events
+	perEvent []prefetchedEvent
 	accounts []prefetchedAccount
 	hashed   []hashedName // scratch
 	at       int          // how many of the events the applier has begun
@@ -68,15 +68,15 @@ func (p *prefetched) begin(events []Event) {
 	}
 	*p = p.emptied()
 	p.events = events
-	p.of = slices.Grow(p.of, len(events))[:len(events)]
+	p.perEvent = slices.Grow(p.perEvent, len(events))[:len(events)]
 }
 
 // emptied returns nothing, with the memory of p.
 func (p *prefetched) emptied() prefetched {
 	clear(p.absent)
-	clear(p.of)
+	clear(p.perEvent)
 	clear(p.accounts)
-	return prefetched{absent: p.absent, of: p.of[:0], accounts: p.accounts[:0], hashed: p.hashed}
+	return prefetched{absent: p.absent, perEvent: p.perEvent[:0], accounts: p.accounts[:0], hashed: p.hashed}
 }
 
 // next notes that an event is applied. Events are applied in their order.
@@ -88,10 +88,10 @@ func (p *prefetched) next(e *Event) {
 
 // record returns the value of the present event's record; ok is false where it is not known.
 func (p *prefetched) record(key []byte) (value []byte, ok bool) {
-	if p.at == 0 || !bytes.Equal(p.of[p.at-1].key, key) {
+	if p.at == 0 || !bytes.Equal(p.perEvent[p.at-1].key, key) {
 		return nil, false
 	}
-	return p.of[p.at-1].value, true
+	return p.perEvent[p.at-1].value, true
 }
 
 // account returns the id of one of the present event's accounts; 0: it is not known.
@@ -99,7 +99,7 @@ func (p *prefetched) account(did string) (id uint64) {
 	if p.at == 0 {
 		return 0
 	}
-	e := &p.of[p.at-1]
+	e := &p.perEvent[p.at-1]
 	for _, a := range p.accounts[e.from:min(e.to, e.from+accountsPerEvent)] {
 		if a.did == did {
 			return a.id
@@ -119,7 +119,7 @@ func (f *Applier) prefetchAccounts(logger *slog.Logger) {
 	ids := &f.history.ids
 	for i := range p.events {
 		e := &p.events[i]
-		p.of[i].from = len(p.accounts)
+		p.perEvent[i].from = len(p.accounts)
 		p.accounts = append(p.accounts, prefetchedAccount{did: e.DID})
 		links := e.Links
 		if f.mayRepeat(e) { // most repeats are known as such without their links
@@ -130,7 +130,7 @@ func (f *Applier) prefetchAccounts(logger *slog.Logger) {
 				p.accounts = append(p.accounts, prefetchedAccount{did: did})
 			}
 		}
-		p.of[i].to = len(p.accounts)
+		p.perEvent[i].to = len(p.accounts)
 	}
 	// The sets of the cache lie anywhere in memory: with the hashes at hand, the processor reads several at once.
 	p.hashed = p.hashed[:0]
@@ -182,18 +182,18 @@ func (f *Applier) prefetchRecords(logger *slog.Logger) {
 		if e.Op != logrow.OpCreate && e.Op != logrow.OpUpdate && e.Op != logrow.OpDelete || f.mayRepeat(e) {
 			continue // most repeats are known as such without their record
 		}
-		actor := p.accounts[p.of[i].from].id
+		actor := p.accounts[p.perEvent[i].from].id
 		if actor == 0 {
 			actor = f.cachedID(codec.KindDID, e.DID)
 		}
 		collection := f.cachedID(codec.KindCollection, e.Collection)
 		if actor != 0 && collection != 0 {
 			f.key = codec.AppendRkey(codec.RecordKey(f.key[:0], actor, collection, nil), e.Rkey)
-			p.of[i].key = f.d.arena.copy(f.key)
+			p.perEvent[i].key = f.d.arena.copy(f.key)
 		}
 	}
-	parallel.Do(logger, "look-ups of records", len(p.of), func(i int) {
-		r := &p.of[i]
+	parallel.Do(logger, "look-ups of records", len(p.perEvent), func(i int) {
+		r := &p.perEvent[i]
 		if r.key == nil {
 			return
 		}

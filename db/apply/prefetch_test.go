@@ -100,7 +100,7 @@ func TestPrefetchedRecords(t *testing.T) {
 			t.Errorf("event %d: %q, %t, want %q, %t", i, value, known, want.value, want.known)
 		}
 	}
-	f.d.prefetched.of[0].value[0]++ // it is a copy
+	f.d.prefetched.perEvent[0].value[0]++ // it is a copy
 	value, err := base.FindRecord(key("small"), true)
 	if err != nil || string(value) != "a value" {
 		t.Errorf("the base has the value %q, %v", value, err)

@@ -344,7 +344,7 @@ func BenchmarkFind(b *testing.B) {
 	})
 }
 
-// BenchmarkCompact compacts runs whose keys alternate at random, and tells the time of an entry.
+// BenchmarkCompact measures a compaction of runs whose keys alternate at random, in nanoseconds for each entry.
 func BenchmarkCompact(b *testing.B) {
 	for _, runs := range []int{4, 8} {
 		b.Run(fmt.Sprintf("%d runs", runs), func(b *testing.B) {
@@ -383,7 +383,8 @@ func BenchmarkCompact(b *testing.B) {
 	}
 }
 
-// BenchmarkPush pushes a million entries, and tells how often each is copied and how many runs there are on average.
+// BenchmarkPush pushes a million entries into a tree. It reports how many times compactions copy an entry, and the mean
+// number of runs.
 func BenchmarkPush(b *testing.B) {
 	for _, batch := range []int{80, 300, 4096} {
 		b.Run(fmt.Sprintf("batches of %d", batch), func(b *testing.B) {

@@ -5,7 +5,7 @@ var applyFaults = []fault{
 	{
 		"a prefetched record hides what the batch made of it", "db/apply/delta.go",
 		"if i, ok := d.byKey[string(key)]; ok {",
-		"if i, ok := d.byKey[string(key)]; ok && len(d.prefetched.of) == 0 {",
+		"if i, ok := d.byKey[string(key)]; ok && len(d.prefetched.perEvent) == 0 {",
 		"db.TestStoreEqualsModel",
 	},
 	{
