@@ -44,7 +44,7 @@ func (s *Store) Apply(b Batch) (apply.Counts, error) {
 	}
 	f.AdvanceTime(timeUS)
 	for !f.EndIdleResyncs() {
-		f, err = s.commitPart(f, s.moved(&b, f, seq, timeUS))
+		f, err = s.commitPart(f, s.progressBeforeLast(&b, f))
 		if err != nil {
 			return apply.Counts{}, err
 		}
@@ -163,6 +163,22 @@ func (s *Store) progressAt(b *Batch, f *part, i int) progress {
 		return progress{}
 	}
 	return s.moved(b, f, before.Seq, before.TimeUS)
+}
+
+// progressBeforeLast returns the progress of a batch's upstream before its last event, all events being applied. A part
+// that leaves a resync to be ended has it: after a crash the event comes again as a repeat, and its batch ends the
+// resync.
+func (s *Store) progressBeforeLast(b *Batch, f *part) progress {
+	for i := len(b.Events) - 1; i > 0; i-- {
+		if up := s.progressAt(b, f, i); up.host != "" {
+			return up
+		}
+	}
+	up := s.core.Snapshot().Upstreams[b.Host]
+	if up.Seq == 0 || len(b.Events) == 0 {
+		return progress{}
+	}
+	return s.moved(b, f, up.Seq, up.US)
 }
 
 // moved returns the progress of a batch's upstream at an event.

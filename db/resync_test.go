@@ -1,6 +1,7 @@
 package db_test
 
 import (
+	"errors"
 	"strconv"
 	"testing"
 
@@ -77,5 +78,86 @@ func TestLargeResync(t *testing.T) {
 	untilSealed(t, s)
 	if st, err := s.Stats(t.Context()); err != nil || st.Segments == 0 || st.Links != records+added-gone {
 		t.Errorf("%+v, %v", st, err)
+	}
+}
+
+// TestIdleResyncAfterFault: the account of a resync falls silent, and the store fails between two of the commits that
+// end it. The cursor is then before the event that ends it, which comes again: nothing is left to do when the
+// upstream's events are applied.
+func TestIdleResyncAfterFault(t *testing.T) {
+	t.Parallel()
+	const records, kept = 40, 3
+	other := func(sec int64, rkey string) apply.Event {
+		e := record(0, sec, sec, db.OpCreate, rkey)
+		e.DID = "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb"
+		return e
+	}
+	status := other(100, "")
+	status.Op, status.Status = db.OpAccount, db.StatusDeactivated
+	for _, tt := range []struct {
+		name string
+		last []apply.Event // the batch that ends the resync
+	}{
+		{"one event", []apply.Event{other(100, "a")}},
+		{"several events", []apply.Event{other(20, "a"), other(30, "b"), other(100, "c")}},
+		{"several events, late", []apply.Event{other(100, "a"), other(110, "b")}},
+		{"a status", []apply.Event{other(20, "a"), status}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var failIn int
+			cfg := db.Config{Dir: t.TempDir(), JobRecords: 4, Failpoint: func(name string) error {
+				if name != "part" {
+					return nil
+				}
+				failIn--
+				if failIn == 0 {
+					return errInjected
+				}
+				return nil
+			}}
+			var events []apply.Event
+			add := func(more ...apply.Event) {
+				for _, e := range more {
+					e.Seq = uint64(len(events) + 1)
+					events = append(events, e)
+				}
+			}
+			for i := range records {
+				add(record(0, 0, 0, db.OpCreate, strconv.Itoa(i)))
+			}
+			add(other(0, "of another"), at(0, 10, 10, db.OpSync))
+			for i := range kept {
+				add(record(0, 10, 10, db.OpCreate, strconv.Itoa(i)))
+			}
+			s := openWith(t, cfg)
+			defer func() { _ = s.Close() }()
+			if _, err := s.Apply(db.Batch{Host: "h", Events: events}); err != nil {
+				t.Fatal(err)
+			}
+			add(tt.last...)
+			faults := 0
+			for s.Cursor("h") < uint64(len(events)) {
+				failIn = 3 // the resync takes more parts
+				_, err := s.Apply(db.Batch{Host: "h", Events: events[s.Cursor("h"):]})
+				if err == nil {
+					continue
+				}
+				if !errors.Is(err, errInjected) {
+					t.Fatal(err)
+				}
+				faults++
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				s = openWith(t, cfg)
+			}
+			if faults < 2 {
+				t.Errorf("%d faults, want several", faults)
+			}
+			if err := modelOf(events).Compare(t.Context(), s, sampled(1)); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

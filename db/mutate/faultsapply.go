@@ -3,6 +3,12 @@ package main
 // applyFaults are in how events are compared with the index, and in how the log is replayed and verified.
 var applyFaults = []fault{
 	{
+		"the cursor moves before the resync of a silent account has ended", "db/apply.go",
+		"f, err = s.commitPart(f, s.progressBeforeLast(&b, f))",
+		"f, err = s.commitPart(f, s.moved(&b, f, seq, timeUS))",
+		"db.TestIdleResyncAfterFault",
+	},
+	{
 		"a prefetched record hides what the batch made of it", "db/apply/delta.go",
 		"if i, ok := d.byKey[string(key)]; ok {",
 		"if i, ok := d.byKey[string(key)]; ok && len(d.prefetched.perEvent) == 0 {",
