@@ -80,15 +80,15 @@ func (d *delta) empty() {
 		accounts: d.accounts[:0], byID: d.byID, names: d.names, prefetched: d.prefetched.emptied()}
 }
 
-// record returns the newest value of a record, without links that are out. likely is as of Snapshot.FindRecord.
-func (d *delta) record(key []byte, likely bool) []byte {
+// record returns the newest value of a record, without links that are out.
+func (d *delta) record(key []byte, hint lsm.Hint) []byte {
 	if i, ok := d.byKey[string(key)]; ok {
 		return d.records[i].value
 	}
 	if value, ok := d.prefetched.record(key); ok {
 		return value
 	}
-	value, err := d.base.FindRecord(key, likely)
+	value, err := d.base.FindRecord(key, hint)
 	d.fail(err)
 	return value
 }
@@ -164,7 +164,7 @@ func (d *delta) rev(actor uint64) uint64 {
 		return d.accounts[i].rev
 	}
 	var key [10]byte
-	value, err := d.base.FindRecord(codec.RevisionKey(key[:0], actor), true)
+	value, err := d.base.FindRecord(codec.RevisionKey(key[:0], actor), lsm.Likely|lsm.Once)
 	d.fail(err)
 	if value != nil {
 		return binary.BigEndian.Uint64(value)

@@ -197,7 +197,7 @@ func (f *Applier) prefetchRecords(logger *slog.Logger) {
 		if r.key == nil {
 			return
 		}
-		value, err := f.d.base.FindRecord(r.key, p.events[i].Op != logrow.OpCreate)
+		value, err := f.d.base.FindRecord(r.key, recordHint(p.events[i].Op))
 		if err != nil || len(value) > prefetchValue {
 			r.key = nil
 			return

@@ -101,7 +101,7 @@ func TestPrefetchedRecords(t *testing.T) {
 		}
 	}
 	f.d.prefetched.perEvent[0].value[0]++ // it is a copy
-	value, err := base.FindRecord(key("small"), true)
+	value, err := base.FindRecord(key("small"), lsm.Likely)
 	if err != nil || string(value) != "a value" {
 		t.Errorf("the base has the value %q, %v", value, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
+	"weft.dev/weft/db/lsm"
 	"weft.dev/weft/link"
 )
 
@@ -80,6 +81,15 @@ func (f *Applier) record(e *Event) {
 	f.logRecord(&r, resync, removed, added)
 }
 
+// recordHint returns what an operation says of the record in the index: all but new ones are probably there. Few
+// records change twice within minutes, and the cache is for the queries.
+func recordHint(op logrow.Op) lsm.Hint {
+	if op == logrow.OpCreate {
+		return lsm.Once
+	}
+	return lsm.Likely | lsm.Once
+}
+
 // newRecordEvent validates an event of a record.
 func newRecordEvent(e *Event) (r recordEvent, ok bool) {
 	rev, ok := link.ParseTID(e.Rev)
@@ -139,7 +149,7 @@ func (f *Applier) locate(r *recordEvent) bool {
 // difference returns the links that the record loses and gains, valid until the next call. It leaves the links before
 // and after in f.old and f.next.
 func (f *Applier) difference(r *recordEvent) (removed, added []codec.RecordLink) {
-	r.before = f.d.record(f.key, r.Op != logrow.OpCreate)
+	r.before = f.d.record(f.key, recordHint(r.Op))
 	f.old = f.links(f.old[:0], r.before, r.rkey)
 	f.next = f.next[:0]
 	if r.hasLinks() {

@@ -238,7 +238,7 @@ func (f *Applier) replayRecord(r *logrow.Row, body bool, removed, added []codec.
 		return nil
 	}
 	removed, added = f.inHorizon(removed), f.inHorizon(added)
-	before := f.d.record(key, r.Op != logrow.OpCreate)
+	before := f.d.record(key, recordHint(r.Op))
 	old, err := codec.DecodeLinks(nil, before, r.Rkey)
 	if err != nil {
 		return err

@@ -8,13 +8,14 @@ import (
 
 	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/logrow"
+	"weft.dev/weft/db/lsm"
 	"weft.dev/weft/link"
 )
 
 // Respell brings a record's links to the present spelling. Links that become one keep the older rank, which is the rank
 // of a link that had the present spelling from the start.
 func (f *Applier) Respell(key []byte) {
-	before := f.d.record(key, true)
+	before := f.d.record(key, lsm.Likely) // the next key is near
 	actor, collection, rkey, err := codec.DecodeRecordKey(key)
 	if err != nil {
 		f.d.fail(fmt.Errorf("record key %x: %w", key, err))

@@ -34,14 +34,9 @@ func InRecord(h *keep.Horizons, key, value []byte) ([]byte, error) {
 	return value, nil
 }
 
-// FindRecord returns the value of a record; nil: it has no links. likely says that it probably has some: a look-up then
-// reads fewer pages of one that has, and more of one that has none.
-func (v *Snapshot) FindRecord(key []byte, likely bool) ([]byte, error) {
-	find := v.Records.Find
-	if likely {
-		find = v.Records.FindLikely
-	}
-	value, ok, err := find(key)
+// FindRecord returns the value of a record; nil: it has no links.
+func (v *Snapshot) FindRecord(key []byte, hint lsm.Hint) ([]byte, error) {
+	value, ok, err := v.Records.Find(key, hint)
 	if !ok || err != nil {
 		return nil, err
 	}

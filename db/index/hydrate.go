@@ -8,6 +8,7 @@ import (
 
 	"weft.dev/weft/db/body"
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/lsm"
 )
 
 // Bodies gives the content of records as they are now, in the order asked for: the zero Body for one that is not kept,
@@ -115,7 +116,8 @@ func (v *Snapshot) bodyOf(r Record) (actor, seq uint64, err error) {
 	if !ok || err != nil {
 		return 0, 0, err
 	}
-	value, err := v.FindRecord(codec.RecordKey(nil, actor, collection, codec.AppendRkey(nil, r.Rkey)), true)
+	value, err := v.FindRecord(codec.RecordKey(nil, actor, collection, codec.AppendRkey(nil, r.Rkey)),
+		lsm.Likely)
 	return actor, codec.BodyRef(value), err
 }
 

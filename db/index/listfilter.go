@@ -165,7 +165,7 @@ func (s *recordSearch) add(actor uint64, rkey []byte, rank uint64) error {
 	if !s.list.holds(at) {
 		return nil
 	}
-	value, ok, err := s.list.v.Targets.Find(append(s.list.Prefix[:len(s.list.Prefix):len(s.list.Prefix)], at...))
+	value, ok, err := s.list.v.Targets.Find(append(s.list.Prefix[:len(s.list.Prefix):len(s.list.Prefix)], at...), 0)
 	if err == nil && ok && value[0] == codec.Linked {
 		s.found = append(s.found, foundLink{at, p})
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/lsm"
 )
 
 // ManyToMany lists what else the records link to that link to a target, by record, newest first, and then by target.
@@ -148,7 +149,7 @@ func (m *many) othersOf(p codec.ListPosition) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	value, err := m.list.v.FindRecord(codec.RecordKey(nil, p.AccountID, m.collection, p.Rkey()), true)
+	value, err := m.list.v.FindRecord(codec.RecordKey(nil, p.AccountID, m.collection, p.Rkey()), lsm.Likely)
 	if value == nil || err != nil {
 		return nil, err
 	}
@@ -198,7 +199,7 @@ func (m *many) stillLinks(p codec.ListPosition) (bool, error) {
 	if isOut(m.list.horizon, key[len(m.list.Prefix):]) {
 		return false, nil
 	}
-	value, ok, err := m.list.v.Targets.Find(key)
+	value, ok, err := m.list.v.Targets.Find(key, 0)
 	_, wanted := m.wanted[p.AccountID]
 	wanted = wanted || m.wanted == nil
 	return ok && value[0] == codec.Linked && wanted && !m.list.v.hides(p.AccountID), err

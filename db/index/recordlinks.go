@@ -32,7 +32,7 @@ func (s *Queries) RecordLinks(ctx context.Context, r Record) ([]Link, error) {
 		return nil, err
 	}
 	rkey := codec.AppendRkey(nil, r.Rkey)
-	value, err := v.FindRecord(codec.RecordKey(nil, actor, collection, rkey), false)
+	value, err := v.FindRecord(codec.RecordKey(nil, actor, collection, rkey), 0)
 	if value == nil || err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func (s *Queries) RecordLinks(ctx context.Context, r Record) ([]Link, error) {
 	for _, l := range found {
 		at := codec.ListPosition{Rank: l.Rank, AccountID: actor, RkeySuffix: codec.AppendRkeySuffix(nil, l.Rank, rkey)}
 		key := at.Append(codec.AppendID(l.Target[:len(l.Target):len(l.Target)], l.Source))
-		entry, ok, err := v.Targets.Find(key)
+		entry, ok, err := v.Targets.Find(key, 0)
 		if err != nil {
 			return nil, err
 		}

@@ -55,7 +55,7 @@ const kindCacheSize = 4096
 
 // ID looks a name up.
 func (v *Snapshot) ID(name []byte) (id uint64, ok bool, err error) {
-	value, ok, err := v.Names.Find(name)
+	value, ok, err := v.Names.Find(name, 0)
 	if !ok || err != nil {
 		return 0, false, err
 	}

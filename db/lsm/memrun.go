@@ -36,7 +36,7 @@ func (r *MemRun) Excludes(hash uint64, _ []byte) bool { return !r.filter.mayCont
 func (r *MemRun) MayContain(hash uint64, _ []byte) bool { return r.filter.mayContain(hash) }
 
 // Find implements Run.
-func (r *MemRun) Find(key []byte) (value []byte, ok bool, err error) {
+func (r *MemRun) Find(key []byte, _ Hint) (value []byte, ok bool, err error) {
 	value, ok = r.block.Find(key)
 	return value, ok, nil
 }

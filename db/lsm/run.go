@@ -32,7 +32,7 @@ type Run interface {
 	// out more often than Excludes.
 	MayContain(hash uint64, key []byte) bool
 	// Find returns the value of key.
-	Find(key []byte) (value []byte, ok bool, err error)
+	Find(key []byte, hint Hint) (value []byte, ok bool, err error)
 	// Sum returns the sum of the deltas of the entries with from <= key < to. Nil bounds are open.
 	Sum(from, to []byte) (int64, error)
 	// PrefixSums calls add with each prefix of the keys with from <= key < to, in their order, and with the sum of the
@@ -48,6 +48,17 @@ type Run interface {
 	// EntryReader returns a reader of single entries.
 	EntryReader() EntryReader
 }
+
+// Hint is what a caller of Find knows of a key. It changes what is read and cached, and no answer.
+type Hint uint8
+
+const (
+	// Likely says that the tree probably has the key. In the oldest run that may have it, Find doesn't ask the filter,
+	// which would mostly agree: that saves one of the three pages that a look-up in a file reads.
+	Likely Hint = 1 << iota
+	// Once says that neither the key nor its neighbours are probably asked for again soon: the block is not cached.
+	Once
+)
 
 // EntryReader reads entries of a run by their number, which is the number of entries before them. It is fastest for
 // ascending numbers. It is not safe for concurrent use.

@@ -86,29 +86,21 @@ func compactInMemory(keyspace *Keyspace, runs []Run, bottommost bool) (*MemRun, 
 }
 
 // Find returns the newest value of key.
-func (t Tree) Find(key []byte) (value []byte, ok bool, err error) {
-	return t.find(key, t.Keyspace.Hash(key), -1)
-}
-
-// FindLikely is Find for a key that the tree probably has. In the oldest run that may have it, it doesn't ask the
-// filter, which would mostly agree: that saves one of the three pages that a look-up in a file reads.
-func (t Tree) FindLikely(key []byte) (value []byte, ok bool, err error) {
+func (t Tree) Find(key []byte, hint Hint) (value []byte, ok bool, err error) {
 	hash := t.Keyspace.Hash(key)
-	oldest := slices.IndexFunc(t.Runs, func(r Run) bool { return !r.Excludes(hash, key) })
-	if oldest < 0 {
-		return nil, false, nil
+	unfiltered := -1 // the run whose filter is not asked
+	if hint&Likely != 0 {
+		unfiltered = slices.IndexFunc(t.Runs, func(r Run) bool { return !r.Excludes(hash, key) })
+		if unfiltered < 0 {
+			return nil, false, nil
+		}
 	}
-	return t.find(key, hash, oldest)
-}
-
-// find returns the newest value of key. It doesn't ask the filter of one run.
-func (t Tree) find(key []byte, hash uint64, unfiltered int) (value []byte, ok bool, err error) {
 	for i := len(t.Runs) - 1; i >= 0; i-- {
 		r := t.Runs[i]
 		if i != unfiltered && !r.MayContain(hash, key) {
 			continue
 		}
-		value, ok, err = r.Find(key)
+		value, ok, err = r.Find(key, hint)
 		if ok || err != nil {
 			return value, ok, err
 		}

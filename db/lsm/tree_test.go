@@ -145,15 +145,13 @@ func compare(t *testing.T, s Tree, want map[string]string, r *rand.Rand) {
 		}
 		for n := range 41 {
 			key := fmt.Sprintf("%s%02d", prefix, n)
-			for name, find := range map[string]func([]byte) ([]byte, bool, error){
-				"Find": s.Find, "FindLikely": s.FindLikely,
-			} {
-				value, ok, err := find([]byte(key))
+			for hint := range Likely | Once + 1 {
+				value, ok, err := s.Find([]byte(key), hint)
 				if err != nil {
 					t.Fatal(err)
 				}
 				if ok = ok && !s.Keyspace.Tombstone(value); ok != (want[key] != "") || ok && string(value) != want[key] {
-					t.Fatalf("%s of %s is %q (%t), want %q", name, key, value, ok, want[key])
+					t.Fatalf("%s with hint %d is %q (%t), want %q", key, hint, value, ok, want[key])
 				}
 			}
 		}
@@ -333,13 +331,13 @@ func BenchmarkFind(b *testing.B) {
 	}
 	b.Run("present", func(b *testing.B) {
 		for i := 0; b.Loop(); i++ {
-			_, _, _ = s.Find(keys[i*7919%len(keys)])
+			_, _, _ = s.Find(keys[i*7919%len(keys)], 0)
 		}
 	})
 	b.Run("absent", func(b *testing.B) {
 		for i := 0; b.Loop(); i++ {
 			key := keys[i*7919%len(keys)]
-			_, _, _ = s.Find(key[:len(key)-1])
+			_, _, _ = s.Find(key[:len(key)-1], 0)
 		}
 	})
 }

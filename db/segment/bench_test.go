@@ -60,7 +60,14 @@ func BenchmarkFind(b *testing.B) {
 			b.Run(name+"/hit/"+c.name, func(b *testing.B) {
 				for i := 0; b.Loop(); i++ {
 					key := e.some(i)
-					if _, ok, err := r.Find(key); !ok || err != nil {
+					if _, ok, err := r.Find(key, 0); !ok || err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+			b.Run(name+"/once/"+c.name, func(b *testing.B) {
+				for i := 0; b.Loop(); i++ {
+					if _, ok, err := r.Find(e.some(i), lsm.Once); !ok || err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -20,6 +20,15 @@ func encoder(tb testing.TB) *zstd.Encoder {
 	return z
 }
 
+// decodeRaw decodes a decompressed block.
+func decodeRaw(raw []byte) (*lsm.Block, error) {
+	var c columns
+	if err := c.parse(raw); err != nil {
+		return nil, err
+	}
+	return c.block(), nil
+}
+
 // FuzzDecode checks that any bytes give an error or a block within its bounds, as compressed and as decompressed input.
 func FuzzDecode(f *testing.F) {
 	var b blockWriter

@@ -33,13 +33,11 @@ func BenchmarkCold(b *testing.B) {
 	all := sm.inputs()[1].Entries.(*entries)
 	tree := lsm.Tree{Keyspace: sampleKinds[2].Keyspace, Runs: []lsm.Run{s.runs[2]}}
 	for b.Loop() {
-		for unit, find := range map[string]func([]byte) ([]byte, bool, error){
-			"B/find": tree.Find, "B/likely": tree.FindLikely,
-		} {
+		for unit, hint := range map[string]lsm.Hint{"B/find": 0, "B/likely": lsm.Likely} {
 			before := readBytes(b)
 			for i := range finds {
 				dropPages(b, path)
-				if _, ok, err := find(all.some(i * 2000 / finds)); !ok || err != nil {
+				if _, ok, err := tree.Find(all.some(i*2000/finds), hint); !ok || err != nil {
 					b.Fatal(ok, err)
 				}
 			}

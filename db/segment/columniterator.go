@@ -34,6 +34,16 @@ func (c *columns) seek(key []byte) (it columnIterator, exact bool) {
 	return it, exact
 }
 
+// find returns the value of a key.
+func (c *columns) find(key []byte) (value []byte, ok bool) {
+	it, ok := c.seek(key)
+	if !ok {
+		return nil, false
+	}
+	n, _ := uvarint(c.lens[it.lens:])
+	return c.values[it.values : it.values+n : it.values+n], true
+}
+
 // seekOn moves an iterator from seek on, to before the first entry whose key is not below to. from is the key that it
 // was made for, and below to.
 func (it *columnIterator) seekOn(from, to []byte) {

@@ -41,14 +41,15 @@ var decoder = func() *zstd.Decoder {
 	return d
 }()
 
-// decodeColumns decodes a block of blockWriter.encode, of a run of a keyspace. Any other input gives an error.
-func decodeColumns(data []byte, keyspace *lsm.Keyspace) (*columns, error) {
-	raw, err := decoder.DecodeAll(data, nil)
+// decodeColumns decodes a block of blockWriter.encode, of a run of a keyspace, to the memory of *raw. The columns refer
+// to it. Any other input gives an error.
+func decodeColumns(data []byte, raw *[]byte, keyspace *lsm.Keyspace) (c *columns, err error) {
+	*raw, err = decoder.DecodeAll(data, (*raw)[:0])
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errDamaged, err)
 	}
-	c := &columns{keyspace: keyspace}
-	return c, c.parse(raw)
+	c = &columns{keyspace: keyspace}
+	return c, c.parse(*raw)
 }
 
 // rawPool reuses the buffers for decompression to an lsm.Block.
@@ -58,27 +59,22 @@ var rawPool = sync.Pool{New: func() any { return new([]byte) }}
 // vary.
 const maxPooled = 64 << 10
 
-// decodeBlock decodes a block of blockWriter.encode to an lsm.Block. Any other input gives an error.
-func decodeBlock(data []byte) (*lsm.Block, error) {
-	raw := rawPool.Get().(*[]byte)
-	var err error
-	*raw, err = decoder.DecodeAll(data, (*raw)[:0])
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errDamaged, err)
-	}
-	block, err := decodeRaw(*raw) // copies what it needs
+// putRaw gives a buffer back to rawPool.
+func putRaw(raw *[]byte) {
 	if cap(*raw) <= maxPooled {
 		rawPool.Put(raw)
 	}
-	return block, err
 }
 
-func decodeRaw(raw []byte) (*lsm.Block, error) {
-	var c columns
-	if err := c.parse(raw); err != nil {
+// decodeBlock decodes a block of blockWriter.encode to an lsm.Block. Any other input gives an error.
+func decodeBlock(data []byte) (*lsm.Block, error) {
+	raw := rawPool.Get().(*[]byte)
+	defer putRaw(raw)
+	c, err := decodeColumns(data, raw, nil)
+	if err != nil {
 		return nil, err
 	}
-	return c.block(), nil
+	return c.block(), nil // a copy
 }
 
 // parse splits a decompressed block into its columns. The columns refer to raw.

@@ -71,10 +71,12 @@ func (c content) read(tb testing.TB, s *Segment) (errs []error) {
 			if !r.MayContain(keyspace.Hash(k), k) {
 				tb.Fatalf("the filter of run %d has a false negative: %s", id, key)
 			}
-			value, ok, err := r.Find(k)
-			note(err, ok && string(value) == want, "value of %s: %q", key, value)
-			_, ok, err = r.Find(append(k, '!'))
-			note(err, !ok, "value of %s!", key)
+			for _, hint := range []lsm.Hint{lsm.Once, 0} {
+				value, ok, err := r.Find(k, hint)
+				note(err, ok && string(value) == want, "value of %s: %q", key, value)
+				_, ok, err = r.Find(append(k, '!'), hint)
+				note(err, !ok, "value of %s!", key)
+			}
 		}
 		for _, reverse := range []bool{false, true} {
 			for _, from := range [][]byte{nil, {}} {

@@ -174,8 +174,8 @@ func compareRuns(t *testing.T, r *rand.Rand, got *Run, want *lsm.MemRun, odd int
 	entries := got.EntryReader()
 	for i, key := range keys {
 		k := []byte(key)
-		value, ok, err := got.Find(k)
-		wantValue, wantOK, _ := want.Find(k)
+		value, ok, err := got.Find(k, 0)
+		wantValue, wantOK, _ := want.Find(k, 0)
 		if err != nil || ok != wantOK || !bytes.Equal(value, wantValue) {
 			t.Fatalf("%q is %x, %t, %v; want %x, %t", key, value, ok, err, wantValue, wantOK)
 		}
@@ -329,7 +329,7 @@ func TestDamagedFixed(t *testing.T) {
 		var failed error
 		for key, want := range names {
 			k := []byte(key)
-			value, ok, err := s.Run(3).Find(k)
+			value, ok, err := s.Run(3).Find(k, 0)
 			if err == nil && (!ok || string(value) != want) || !s.Run(3).MayContain(namesKind.Keyspace.Hash(k), k) {
 				t.Fatalf("a flip at %d makes %q %x, %t", at, key, value, ok)
 			}

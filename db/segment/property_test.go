@@ -218,15 +218,13 @@ func (h *history) compare(id int) {
 	for g := range 6 {
 		for m := range 31 {
 			key := fmt.Sprintf("g%d/%02d.%d", g, m, g%3)
-			for name, find := range map[string]func([]byte) ([]byte, bool, error){
-				"Find": s.Find, "FindLikely": s.FindLikely,
-			} {
-				value, ok, err := find([]byte(key))
+			for hint := range lsm.Likely | lsm.Once + 1 {
+				value, ok, err := s.Find([]byte(key), hint)
 				if err != nil {
 					t.Fatal(err)
 				}
 				if ok = ok && !s.Keyspace.Tombstone(value); ok != (want[key] != "") || ok && string(value) != want[key] {
-					t.Fatalf("%s of %s is %q (%t), want %q", name, key, value, ok, want[key])
+					t.Fatalf("%s with hint %d is %q (%t), want %q", key, hint, value, ok, want[key])
 				}
 			}
 		}

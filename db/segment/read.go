@@ -84,7 +84,7 @@ func (r *Run) loadBlock(id int64) (*columns, error) {
 // readColumns reads a data block from the file, without the cache.
 func (r *Run) readColumns(id int64) (c *columns, err error) {
 	err = r.readRow(tableBlocks, id, func(data []byte) (err error) {
-		c, err = r.decodeColumns(data)
+		c, err = r.decodeColumns(data, new([]byte))
 		if err == nil && c.n == 0 {
 			err = errEmpty
 		}
@@ -106,12 +106,12 @@ func (r *Run) readBlock(t table, id int64) (block *lsm.Block, err error) {
 	return block, err
 }
 
-// decodeColumns decodes a data block.
-func (r *Run) decodeColumns(data []byte) (*columns, error) {
+// decodeColumns decodes a data block. The columns refer to *raw, unless the block is fixed.
+func (r *Run) decodeColumns(data []byte, raw *[]byte) (*columns, error) {
 	if r.hasFixed && isFixed(data) {
 		return r.kind.Fixed.columns(data, r.kind.Keyspace)
 	}
-	return decodeColumns(data, r.kind.Keyspace)
+	return decodeColumns(data, raw, r.kind.Keyspace)
 }
 
 func decodeNonEmpty(data []byte) (*lsm.Block, error) {

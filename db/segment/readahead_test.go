@@ -111,7 +111,7 @@ func TestReadaheadOfReads(t *testing.T) {
 		most bool
 	}{
 		{"a look-up", func() error {
-			_, _, err := r.Find(sampleOf(t, 20_000, false).inputs()[0].Entries.(*entries).some(7))
+			_, _, err := r.Find(sampleOf(t, 20_000, false).inputs()[0].Entries.(*entries).some(7), 0)
 			return err
 		}, false},
 		{"an iteration", iterate(false), true},

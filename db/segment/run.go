@@ -90,7 +90,7 @@ func (r *Run) MayContain(hash uint64, key []byte) bool {
 }
 
 // Find implements lsm.Run.
-func (r *Run) Find(key []byte) (value []byte, ok bool, err error) {
+func (r *Run) Find(key []byte, hint lsm.Hint) (value []byte, ok bool, err error) {
 	if r.head.Entries == 0 {
 		return nil, false, nil
 	}
@@ -104,16 +104,38 @@ func (r *Run) Find(key []byte) (value []byte, ok bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
+	if hint&lsm.Once != 0 {
+		return r.findOnce(handle.id, key)
+	}
 	block, err := r.dataBlock(handle.id)
 	if err != nil {
 		return nil, false, err
 	}
-	it, ok := block.seek(key)
-	if !ok {
-		return nil, false, nil
+	value, ok = block.find(key)
+	return value, ok, nil
+}
+
+// findOnce looks a key up in a data block. It doesn't cache the block, but takes it from the cache if it is there.
+func (r *Run) findOnce(id int64, key []byte) (value []byte, ok bool, err error) {
+	block, cached := r.cachedBlock(id)
+	if cached {
+		value, ok = block.find(key)
+		return value, ok, nil
 	}
-	n, _ := uvarint(block.lens[it.lens:])
-	return block.values[it.values : it.values+n : it.values+n], true, nil
+	raw := rawPool.Get().(*[]byte)
+	defer putRaw(raw)
+	err = r.readRow(tableBlocks, id, func(data []byte) (err error) {
+		block, err = r.decodeColumns(data, raw)
+		if err == nil && block.n == 0 {
+			err = errEmpty
+		}
+		return err
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	value, ok = block.find(key)
+	return bytes.Clone(value), ok, nil
 }
 
 // Sum implements lsm.Run.

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 
 	"weft.dev/weft/db/lsm"
@@ -17,7 +19,7 @@ func blockOf(tb testing.TB, e *entries) *columns {
 	for i := range e.Len() {
 		w.add(e.Block.Key(i), e.Block.Value(i))
 	}
-	c, err := decodeColumns(w.encode(nil, encoder(tb)), targetKind.Keyspace)
+	c, err := decodeColumns(w.encode(nil, encoder(tb)), new([]byte), targetKind.Keyspace)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -211,4 +213,64 @@ func BenchmarkSeek(b *testing.B) {
 			}
 		}
 	})
+}
+
+// TestFindOnce: a look-up of a key that is not asked for again caches no data block, and its value is a copy: later
+// look-ups, of many goroutines, don't change it. It uses a block that the cache has.
+func TestFindOnce(t *testing.T) {
+	t.Parallel()
+	s := sampleOf(t, 20_000, false)
+	path := filepath.Join(t.TempDir(), "segment")
+	if _, err := Write(path, nil, s.inputs(), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	file, err := Open(path, sampleKinds, NewCache(64<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	r := file.runs[2]
+	cached := func() (n int) {
+		for id := range r.head.Blocks {
+			if _, ok := r.cachedBlock(r.head.First + id); ok {
+				n++
+			}
+		}
+		return n
+	}
+	var readers sync.WaitGroup
+	for g := range 4 {
+		readers.Go(func() {
+			values := make([][]byte, s.record.Len())
+			for j := range values {
+				i := (j + g*1000) % len(values)
+				value, ok, err := r.Find(s.record.Block.Key(i), lsm.Once)
+				if !ok || err != nil {
+					t.Errorf("entry %d: %t, %v", i, ok, err)
+					return
+				}
+				values[i] = value
+			}
+			for i, value := range values {
+				if !bytes.Equal(value, s.record.Block.Value(i)) {
+					t.Errorf("entry %d is %x, want %x", i, value, s.record.Block.Value(i))
+					return
+				}
+			}
+		})
+	}
+	readers.Wait()
+	if n := cached(); n > 0 {
+		t.Errorf("%d data blocks are cached", n)
+	}
+	key := s.record.Block.Key(1)
+	for _, hint := range []lsm.Hint{0, lsm.Once, 0} {
+		value, ok, err := r.Find(key, hint)
+		if !ok || err != nil || !bytes.Equal(value, s.record.Block.Value(1)) {
+			t.Errorf("hint %d: %x, %t, %v", hint, value, ok, err)
+		}
+	}
+	if n := cached(); n != 1 {
+		t.Errorf("%d data blocks are cached, want 1", n)
+	}
 }

@@ -78,7 +78,7 @@ func coldFind(b *testing.B, path string, in Input) float64 {
 	for i := range n {
 		key := all.some(i)
 		start := time.Now()
-		_, ok, err := r.Find(key)
+		_, ok, err := r.Find(key, 0)
 		took += time.Since(start)
 		if !ok || err != nil {
 			b.Fatalf("%x: %t, %v", key, ok, err)
