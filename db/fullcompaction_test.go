@@ -18,6 +18,13 @@ import (
 // sealOne applies an event, which adds a link, and seals it into a segment of its own.
 func sealOne(t *testing.T, s *Store, seq uint64) {
 	t.Helper()
+	applyLike(t, s, seq)
+	sealAll(s)
+}
+
+// applyLike applies an event, which adds a link.
+func applyLike(t *testing.T, s *Store, seq uint64) {
+	t.Helper()
 	rev := string(link.AppendTID(nil, seq<<10))
 	_, err := s.Apply(Batch{Host: "h", Events: []apply.Event{{Seq: seq, TimeUS: int64(seq), Op: OpCreate,
 		DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", Rev: rev, Rkey: rev, Collection: "app.bsky.feed.like",
@@ -25,7 +32,6 @@ func sealOne(t *testing.T, s *Store, seq uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sealAll(s)
 }
 
 // sealAll seals all log rows.

@@ -77,7 +77,7 @@ func (s *Store) seal() error {
 		return nil
 	}
 	s.seals.busy.Store(true)
-	defer s.seals.busy.Store(false)
+	defer s.endSeal()
 	f, gone, err := s.makeSegment(segmentPlan{row: fz.row, runs: fz.runs, bottom: fz.below == 0})
 	if errors.Is(err, errClosed) {
 		return nil // the log has all of it
@@ -87,7 +87,6 @@ func (s *Store) seal() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	defer s.sealed.Broadcast()
 	f.Linking = max(f.Linking-(s.outRecords-fz.outRecords)-gone, 0)
 	if err := s.enter(f, nil, fz.jobs, gone); err != nil {
 		return fmt.Errorf("db: enter segment %s: %w", f.File, err)
@@ -100,6 +99,14 @@ func (s *Store) seal() error {
 	s.cfg.Logger.Info("sealed segment", "file", f.File, "links", f.Links, "bytes", f.Bytes, "log_seq", f.ToSeq)
 	wake(s.compactWork)
 	return nil
+}
+
+// endSeal wakes those who wait for a seal, however it ended.
+func (s *Store) endSeal() {
+	s.seals.busy.Store(false)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sealed.Broadcast()
 }
 
 // sealReplayed seals the runs of a replay like those of a running store: a log of any length takes bounded memory.
@@ -121,7 +128,7 @@ type segmentPlan struct {
 	runs    [3][]lsm.Run      // of each tree, oldest first
 	bottom  bool              // no older segment is below them
 	merged  int64             // size of the segments that it replaces, in bytes; 0: it consists of runs in memory
-	between func() error      // called between entries, every yieldEvery of them; nil: nothing
+	between func() error      // called between entries, every yieldEvery of them; nil: it is a seal
 }
 
 // makeSegment writes a segment and calls OnSegment. gone is that of writeSegment. After an error no file is left, and

@@ -21,7 +21,7 @@ type yielding struct {
 	n       int
 	pacer   *disk.Pacer
 	begun   time.Time    // of the entries since the last yield, which are read, compressed and written
-	between func() error // runs smaller compactions; nil: there are none
+	between func() error // runs smaller compactions; nil: it is a seal
 }
 
 func (s *Store) newYielding(entries *lsm.CompactionIterator, pacer *disk.Pacer, between func() error) *yielding {
@@ -45,6 +45,7 @@ func (y *yielding) Next() (bool, error) {
 		y.pacer.Rest(time.Since(y.begun))
 		runtime.Gosched()
 		if y.between != nil {
+			y.s.awaitSeal()
 			if err := y.between(); err != nil {
 				return false, err
 			}
@@ -52,6 +53,19 @@ func (y *yielding) Next() (bool, error) {
 		y.begun = time.Now()
 	}
 	return y.CompactionIterator.Next()
+}
+
+// awaitSeal waits for a seal that is running, once the changes since it began have taken half of the memory of the next
+// one. A compaction that goes on then delays the seal, and the memory of both seals adds up.
+func (s *Store) awaitSeal() {
+	if !s.seals.busy.Load() || s.core.Snapshot().MutableBytes() < s.cfg.SealBytes/2 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.seals.busy.Load() && !s.hurry && s.Failed() == nil {
+		s.sealed.Wait()
+	}
 }
 
 // closedError returns errClosed once the store is closed.

@@ -110,3 +110,54 @@ func TestWaiting(t *testing.T) {
 		}
 	}
 }
+
+// TestCompactionAwaitsSeal: a compaction goes on beside a seal, until the changes since take half of the memory of the
+// next one. Then it waits for the end of the seal, however it ends, or for a stop.
+func TestCompactionAwaitsSeal(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, err := Open(Config{Dir: t.TempDir(), SealBytes: 32 << 10, Disk: func(string) (int64, int64, error) {
+			return 0, 0, nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = s.Close() }()
+		ended := func() bool {
+			done := make(chan struct{})
+			go func() {
+				s.awaitSeal()
+				close(done)
+			}()
+			synctest.Wait()
+			select {
+			case <-done:
+				return true
+			default:
+				return false
+			}
+		}
+		s.seals.busy.Store(true)
+		if !ended() {
+			t.Error("a compaction waits for a seal when there is memory")
+		}
+		for i := uint64(1); s.core.Snapshot().MutableBytes() < s.cfg.SealBytes/2; i++ {
+			applyLike(t, s, i)
+		}
+		if ended() {
+			t.Error("a compaction doesn't wait for a seal when memory becomes scarce")
+		}
+		s.endSeal()
+		if !ended() {
+			t.Error("a compaction waits for no seal")
+		}
+		s.seals.busy.Store(true)
+		if ended() {
+			t.Error("a compaction doesn't wait for the next seal")
+		}
+		s.Hurry()
+		if !ended() {
+			t.Error("a compaction waits for a seal after a request to stop")
+		}
+	})
+}

@@ -50,7 +50,7 @@ type fileWriter struct {
 }
 
 // createFile creates the file. It uses no journal and no sync, because an incomplete file is never read and Write syncs
-// the complete one. SQLite keeps up to 4 MiB of dirty pages in memory.
+// the complete one. SQLite keeps up to 1 MiB of dirty pages in memory.
 func createFile(path string, o Options) (*fileWriter, error) {
 	name, err := uri(path, "_pragma=locking_mode(EXCLUSIVE)")
 	if err != nil {
@@ -64,7 +64,7 @@ func createFile(path string, o Options) (*fileWriter, error) {
 	w := &fileWriter{db: db, next: [...]int64{0, 1, 1, 1}}
 	// page_size must come first: the first page fixes it.
 	_, err = db.Exec(fmt.Sprintf("PRAGMA page_size = %d; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"+
-		"PRAGMA cache_size = -4096; PRAGMA application_id = %d; PRAGMA user_version = %d",
+		"PRAGMA cache_size = -1024; PRAGMA application_id = %d; PRAGMA user_version = %d",
 		o.pageSize, applicationID, o.format))
 	if err == nil {
 		w.file, err = os.Open(path)
