@@ -31,6 +31,7 @@ func Do(logger *slog.Logger, name string, n int, do func(i int)) {
 			if to >= n {
 				return
 			}
+			runtime.Gosched() // a query would wait for 10 ms, the scheduler's slice
 		}
 	}
 	var others sync.WaitGroup
