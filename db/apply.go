@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"runtime"
 	"sync"
 
 	"weft.dev/weft/db/apply"
@@ -119,8 +120,11 @@ func (s *Store) applyEvents(f *part, events []apply.Event, at func(f *part, i in
 				return nil, err
 			}
 		}
-		if f.out != nil && f.Counts().Events%aheadEvents == 0 {
-			f.out.ahead(f.Rows())
+		if f.Counts().Events%aheadEvents == 0 {
+			if f.out != nil {
+				f.out.ahead(f.Rows())
+			}
+			runtime.Gosched() // a query would wait for 10 ms, the scheduler's slice
 		}
 	}
 	return f, nil
