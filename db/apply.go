@@ -14,7 +14,8 @@ import (
 )
 
 // Apply applies a batch and commits it with its upstream's cursor, in one transaction, or in several parts if its
-// events change much. Each part ends at an event, with the cursor there. Queries see the changes when Apply returns.
+// events change much. Each part ends at an event, with the cursor there; the parts that end the resyncs of silent
+// accounts leave it before the last event. Queries see the changes when Apply returns.
 // Apply waits before each part while the disk has no room. After ErrPaused the earlier parts are committed, and a
 // further call may succeed. After any other error no change of the failed part remains, and every further call fails.
 func (s *Store) Apply(b Batch) (apply.Counts, error) {
@@ -124,7 +125,7 @@ func (s *Store) applyEvents(f *part, events []apply.Event, at func(f *part, i in
 			if f.out != nil {
 				f.out.ahead(f.Rows())
 			}
-			runtime.Gosched() // a query would wait for 10 ms, the scheduler's slice
+			runtime.Gosched() // otherwise queries wait for up to 10 ms, until the scheduler preempts this goroutine
 		}
 	}
 	return f, nil
@@ -166,12 +167,13 @@ func (s *Store) progressAt(b *Batch, f *part, i int) progress {
 	if before.Seq >= b.Events[i].Seq || before.Seq > math.MaxInt64 {
 		return progress{}
 	}
-	return s.moved(b, f, before.Seq, before.TimeUS)
+	end, _ := b.end()
+	return s.moved(b, f, min(before.Seq, end), before.TimeUS) // an event's time, which v1 counts by, may be a future one
 }
 
-// progressBeforeLast returns the progress of a batch's upstream before its last event, all events being applied. A part
-// that leaves a resync to be ended has it: after a crash the event comes again as a repeat, and its batch ends the
-// resync.
+// progressBeforeLast returns the progress of a batch's upstream before the last event. Parts that end the resyncs of
+// silent accounts have it: after a crash between two of them the upstream sends that event again, and its batch ends the
+// resyncs. The upstream may not have moved.
 func (s *Store) progressBeforeLast(b *Batch, f *part) progress {
 	for i := len(b.Events) - 1; i > 0; i-- {
 		if up := s.progressAt(b, f, i); up.host != "" {

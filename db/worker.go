@@ -21,7 +21,7 @@ type yielding struct {
 	n       int
 	pacer   *disk.Pacer
 	begun   time.Time    // of the entries since the last yield, which are read, compressed and written
-	between func() error // runs smaller compactions; nil: it is a seal
+	between func() error // runs smaller compactions; nil: nothing is compacted
 }
 
 func (s *Store) newYielding(entries *lsm.CompactionIterator, pacer *disk.Pacer, between func() error) *yielding {
@@ -55,17 +55,36 @@ func (y *yielding) Next() (bool, error) {
 	return y.CompactionIterator.Next()
 }
 
-// awaitSeal waits for a seal that is running, once the changes since it began have taken half of the memory of the next
-// one. A compaction that goes on then delays the seal, and the memory of both seals adds up.
+// awaitSeal waits for a running seal while the changes since it began take half of the memory of the next one or more: a
+// compaction that goes on would delay the seal, and the memory of both seals adds up. It doesn't wait while the seals
+// are so many that compactions fall behind.
 func (s *Store) awaitSeal() {
-	if !s.seals.busy.Load() || s.core.Snapshot().MutableBytes() < s.cfg.SealBytes/2 {
+	if !s.sealIsPressed() {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.seals.busy.Load() && !s.hurry && s.Failed() == nil {
+	for s.sealIsPressed() && !s.hurry && s.Failed() == nil {
 		s.sealed.Wait()
 	}
+}
+
+// sealIsPressed reports whether compactions wait for a running seal.
+func (s *Store) sealIsPressed() bool {
+	if !s.seals.busy.Load() {
+		return false
+	}
+	v := s.core.Snapshot()
+	if v.MutableBytes() < s.cfg.SealBytes/2 {
+		return false
+	}
+	sealed := 0
+	for _, f := range v.Files.Files {
+		if f.Level == 0 {
+			sealed++
+		}
+	}
+	return sealed < 2*compactionFanOut
 }
 
 // closedError returns errClosed once the store is closed.

@@ -112,7 +112,7 @@ func TestWaiting(t *testing.T) {
 }
 
 // TestCompactionAwaitsSeal: a compaction goes on beside a seal, until the changes since take half of the memory of the
-// next one. Then it waits for the end of the seal, however it ends, or for a stop.
+// next one. Then it waits for the end of the seal, or for a stop, and for no other seal.
 func TestCompactionAwaitsSeal(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -123,41 +123,54 @@ func TestCompactionAwaitsSeal(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = s.Close() }()
-		ended := func() bool {
-			done := make(chan struct{})
+		compact := func() (ended chan struct{}) {
+			ended = make(chan struct{})
 			go func() {
 				s.awaitSeal()
-				close(done)
+				close(ended)
 			}()
+			return ended
+		}
+		check := func(ended chan struct{}, want bool, what string) {
+			t.Helper()
 			synctest.Wait()
+			got := false
 			select {
-			case <-done:
-				return true
+			case <-ended:
+				got = true
 			default:
-				return false
+			}
+			if got != want {
+				t.Errorf("%s: goes on: %t", what, got)
 			}
 		}
 		s.seals.busy.Store(true)
-		if !ended() {
-			t.Error("a compaction waits for a seal when there is memory")
-		}
+		check(compact(), true, "there is memory")
 		for i := uint64(1); s.core.Snapshot().MutableBytes() < s.cfg.SealBytes/2; i++ {
 			applyLike(t, s, i)
 		}
-		if ended() {
-			t.Error("a compaction doesn't wait for a seal when memory becomes scarce")
-		}
+		first := compact()
+		check(first, false, "memory becomes scarce")
 		s.endSeal()
-		if !ended() {
-			t.Error("a compaction waits for no seal")
-		}
+		check(first, true, "the seal has ended")
+		check(compact(), true, "there is no seal")
+
 		s.seals.busy.Store(true)
-		if ended() {
-			t.Error("a compaction doesn't wait for the next seal")
+		second := compact()
+		check(second, false, "memory is scarce during the next seal")
+		sealAll(s) // and another seal begins before the compaction looks
+		s.seals.busy.Store(true)
+		s.mu.Lock()
+		s.sealed.Broadcast()
+		s.mu.Unlock()
+		check(second, true, "the runs are sealed")
+
+		for i := uint64(1000); s.core.Snapshot().MutableBytes() < s.cfg.SealBytes/2; i++ {
+			applyLike(t, s, i)
 		}
+		third := compact()
+		check(third, false, "memory is scarce again")
 		s.Hurry()
-		if !ended() {
-			t.Error("a compaction waits for a seal after a request to stop")
-		}
+		check(third, true, "weft stops")
 	})
 }

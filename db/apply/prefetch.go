@@ -202,7 +202,7 @@ func (f *Applier) prefetchRecords(logger *slog.Logger) {
 			r.key = nil
 			return
 		}
-		r.value = bytes.Clone(value) // it is part of a block, which would stay in memory
+		r.value = bytes.Clone(value) // it may be part of a block, which would stay in memory
 	})
 }
 

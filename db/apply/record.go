@@ -81,8 +81,8 @@ func (f *Applier) record(e *Event) {
 	f.logRecord(&r, resync, removed, added)
 }
 
-// recordHint returns what an operation says of the record in the index: all but new ones are probably there. Few
-// records change twice within minutes, and the cache is for the queries.
+// recordHint returns what an operation says of its record: all but a create's are probably in the index. Few records
+// change twice within minutes, and the cache is for the queries.
 func recordHint(op logrow.Op) lsm.Hint {
 	if op == logrow.OpCreate {
 		return lsm.Once

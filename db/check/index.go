@@ -121,7 +121,7 @@ func (c *checker) record(ctx context.Context, key, value []byte, both bool) (int
 func (c *checker) recordLink(key []byte, l codec.RecordLink, p codec.ListPosition, shown, both bool) error {
 	v := c.core.Snapshot()
 	in := v.ListOf(codec.AppendID(bytes.Clone(l.Target), l.Source))
-	value, ok, err := v.Targets.Find(p.Append(bytes.Clone(in.Prefix)), lsm.Once)
+	value, ok, err := v.Targets.Find(p.Append(bytes.Clone(in.Prefix)), 0)
 	if err != nil {
 		return err
 	}
@@ -232,7 +232,7 @@ func (c *checker) linksOf(record, rkey []byte) (links []codec.RecordLink, ok boo
 	if links, ok := c.large[string(record)]; ok {
 		return links, true, nil
 	}
-	value, err := c.core.Snapshot().FindRecord(record, lsm.Likely|lsm.Once)
+	value, err := c.core.Snapshot().FindRecord(record, lsm.Likely)
 	if err != nil {
 		return nil, false, err
 	}

@@ -146,7 +146,7 @@ func (c *checker) newEffect(key []byte, r *logrow.Row, purged map[uint64]purge) 
 	if c.s.Status(r.Actor) == logrow.StatusDeleted && !c.s.Purged(r.Actor, key) {
 		at.purged = purged[r.Actor].before // the job that purges the account has not reached the record
 	}
-	value, err := c.core.Snapshot().FindRecord(key, lsm.Likely|lsm.Once)
+	value, err := c.core.Snapshot().FindRecord(key, lsm.Likely)
 	if err != nil {
 		return at, err
 	}

@@ -116,8 +116,7 @@ func (v *Snapshot) bodyOf(r Record) (actor, seq uint64, err error) {
 	if !ok || err != nil {
 		return 0, 0, err
 	}
-	value, err := v.FindRecord(codec.RecordKey(nil, actor, collection, codec.AppendRkey(nil, r.Rkey)),
-		lsm.Likely)
+	value, err := v.FindRecord(codec.RecordKey(nil, actor, collection, codec.AppendRkey(nil, r.Rkey)), lsm.Likely)
 	return actor, codec.BodyRef(value), err
 }
 

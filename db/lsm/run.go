@@ -56,7 +56,8 @@ const (
 	// Likely says that the tree probably has the key. In the oldest run that may have it, Find doesn't ask the filter,
 	// which would mostly agree: that saves one of the three pages that a look-up in a file reads.
 	Likely Hint = 1 << iota
-	// Once says that neither the key nor its neighbours are probably asked for again soon: the block is not cached.
+	// Once says that the key is unlikely to be asked for again soon. Its block is cached only if the run's look-up before,
+	// of this kind, read it too: then its neighbours are asked for one after the other.
 	Once
 )
 

@@ -3,6 +3,31 @@ package main
 // indexFaults are in runs, segments, queries, compactions, retention and the store around them.
 var indexFaults = []fault{
 	{
+		"a compaction doesn't wait for a seal", "db/worker.go",
+		"for s.sealIsPressed() && !s.hurry && s.Failed() == nil {", "for false {",
+		"db.TestCompactionAwaitsSeal",
+	},
+	{
+		"a compaction that waited for a seal waits for the next one too", "db/worker.go",
+		"if v.MutableBytes() < s.cfg.SealBytes/2 {", "if v.MutableBytes() < 1 && v.Seq < 2 {",
+		"db.TestCompactionAwaitsSeal",
+	},
+	{
+		"the end of a seal wakes no compaction", "db/seal.go",
+		"s.sealed.Broadcast()", "_ = s.sealed",
+		"db.TestCompactionAwaitsSeal",
+	},
+	{
+		"a value shares its memory with later look-ups", "db/segment/run.go",
+		"return bytes.Clone(value), ok, nil", "return value, ok, nil",
+		"db/segment.TestFindOnce",
+	},
+	{
+		"a look-up of the writer fills the cache", "db/segment/run.go",
+		"if hint&lsm.Once != 0 {", "if false {",
+		"db/segment.TestFindOnce",
+	},
+	{
 		"a status has no checksum", "db/write.go",
 		"if err := w.sums.ChangeStatus(tx, rs.Status); err != nil {", "if err := error(nil); err != nil {",
 		"db/check.TestDamagedRows",

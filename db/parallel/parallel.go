@@ -31,7 +31,7 @@ func Do(logger *slog.Logger, name string, n int, do func(i int)) {
 			if to >= n {
 				return
 			}
-			runtime.Gosched() // a query would wait for 10 ms, the scheduler's slice
+			runtime.Gosched() // otherwise other goroutines wait for up to 10 ms, until the scheduler preempts this one
 		}
 	}
 	var others sync.WaitGroup

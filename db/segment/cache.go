@@ -132,8 +132,7 @@ func (s *shard) ringOf(key cacheKey) *cacheEntry {
 }
 
 // evict drops the values that were used longest ago until the others have room. Index blocks come last, up to half of
-// the shard: each look-up in a segment reads one, and most data blocks are read once, by the writer. The value that was
-// used last stays.
+// the shard: each look-up in a segment reads one. The value that was used last stays.
 func (s *shard) evict() {
 	for s.free < 0 {
 		last := s.ring.prev

@@ -52,7 +52,7 @@ func decodeColumns(data []byte, raw *[]byte, keyspace *lsm.Keyspace) (c *columns
 	return c, c.parse(*raw)
 }
 
-// rawPool reuses the buffers for decompression to an lsm.Block.
+// rawPool reuses the buffers of decompressed blocks that are not cached.
 var rawPool = sync.Pool{New: func() any { return new([]byte) }}
 
 // maxPooled is the maximum size of a buffer in rawPool, in bytes: a few times that of a usual block, because sizes

@@ -27,6 +27,8 @@ type Run struct {
 	fence    atomic.Pointer[fence]
 	fenceMu  sync.Mutex // held while the fence is read
 
+	lastOnce atomic.Int64 // the block that findOnce read last
+
 	pages []atomic.Pointer[[]byte] // of the filter, those that are in memory; nil: the cache has them
 }
 
@@ -115,9 +117,17 @@ func (r *Run) Find(key []byte, hint lsm.Hint) (value []byte, ok bool, err error)
 	return value, ok, nil
 }
 
-// findOnce looks a key up in a data block. It doesn't cache the block, but takes it from the cache if it is there.
+// findOnce looks a key up in a data block. It takes the block from the cache if it is there, and caches it if the last
+// call read it too.
 func (r *Run) findOnce(id int64, key []byte) (value []byte, ok bool, err error) {
 	block, cached := r.cachedBlock(id)
+	if !cached && r.lastOnce.Swap(id) == id {
+		block, err = r.loadBlock(id)
+		if err != nil {
+			return nil, false, err
+		}
+		cached = true
+	}
 	if cached {
 		value, ok = block.find(key)
 		return value, ok, nil

@@ -215,8 +215,8 @@ func BenchmarkSeek(b *testing.B) {
 	})
 }
 
-// TestFindOnce: a look-up of a key that is not asked for again caches no data block, and its value is a copy: later
-// look-ups, of many goroutines, don't change it. It uses a block that the cache has.
+// TestFindOnce: look-ups with lsm.Once cache no data block, and their values are copies: later look-ups, of many
+// goroutines, don't change them. They use a block that the cache has, and cache one that two in turn read.
 func TestFindOnce(t *testing.T) {
 	t.Parallel()
 	s := sampleOf(t, 20_000, false)
@@ -230,47 +230,56 @@ func TestFindOnce(t *testing.T) {
 	}
 	defer func() { _ = file.Close() }()
 	r := file.runs[2]
-	cached := func() (n int) {
+	cached := func() (blocks []*columns) {
 		for id := range r.head.Blocks {
-			if _, ok := r.cachedBlock(r.head.First + id); ok {
-				n++
+			if c, ok := r.cachedBlock(r.head.First + id); ok {
+				blocks = append(blocks, c)
 			}
 		}
-		return n
+		return blocks
+	}
+	const stride = 7919 // no two keys in turn are of one block
+	findAll := func(from int) {
+		values := make([][]byte, s.record.Len())
+		for j := range values {
+			i := (from + j*stride) % len(values)
+			value, ok, err := r.Find(s.record.Block.Key(i), lsm.Once)
+			if !ok || err != nil {
+				t.Errorf("entry %d: %t, %v", i, ok, err)
+				return
+			}
+			values[i] = value
+		}
+		for i, value := range values {
+			if !bytes.Equal(value, s.record.Block.Value(i)) {
+				t.Errorf("entry %d is %x, want %x", i, value, s.record.Block.Value(i))
+				return
+			}
+		}
+	}
+	findAll(0)
+	if n := len(cached()); n > 0 {
+		t.Errorf("%d data blocks are cached", n)
+	}
+	find := func(i int) {
+		t.Helper()
+		value, ok, err := r.Find(s.record.Block.Key(i), lsm.Once)
+		if !ok || err != nil || !bytes.Equal(value, s.record.Block.Value(i)) {
+			t.Errorf("entry %d: %x, %t, %v", i, value, ok, err)
+		}
+	}
+	find(1)
+	find(2)
+	if n := len(cached()); n != 1 {
+		t.Fatalf("%d data blocks are cached after neighbours, want 1", n)
+	}
+	find(3)
+	if cached()[0].restarts.Load() == nil {
+		t.Error("a cached block is not used")
 	}
 	var readers sync.WaitGroup
 	for g := range 4 {
-		readers.Go(func() {
-			values := make([][]byte, s.record.Len())
-			for j := range values {
-				i := (j + g*1000) % len(values)
-				value, ok, err := r.Find(s.record.Block.Key(i), lsm.Once)
-				if !ok || err != nil {
-					t.Errorf("entry %d: %t, %v", i, ok, err)
-					return
-				}
-				values[i] = value
-			}
-			for i, value := range values {
-				if !bytes.Equal(value, s.record.Block.Value(i)) {
-					t.Errorf("entry %d is %x, want %x", i, value, s.record.Block.Value(i))
-					return
-				}
-			}
-		})
+		readers.Go(func() { findAll(g * 1000) })
 	}
 	readers.Wait()
-	if n := cached(); n > 0 {
-		t.Errorf("%d data blocks are cached", n)
-	}
-	key := s.record.Block.Key(1)
-	for _, hint := range []lsm.Hint{0, lsm.Once, 0} {
-		value, ok, err := r.Find(key, hint)
-		if !ok || err != nil || !bytes.Equal(value, s.record.Block.Value(1)) {
-			t.Errorf("hint %d: %x, %t, %v", hint, value, ok, err)
-		}
-	}
-	if n := cached(); n != 1 {
-		t.Errorf("%d data blocks are cached, want 1", n)
-	}
 }
