@@ -18,9 +18,9 @@ import (
 	"weft.dev/weft/db/segment"
 )
 
-// defaultSealBytes is the memory of mutable runs at which they are sealed: about 200,000 links of 104 bytes. While they
+// defaultSealBytes is the memory of mutable runs at which they are sealed: about 240,000 links of 104 bytes. While they
 // are written, as many new links may gather. A start after a crash replays both: about a second each.
-const defaultSealBytes = 20 << 20
+const defaultSealBytes = 24 << 20
 
 // sealIfLarge starts a seal when it is due. A writer that is a whole seal ahead waits for the running seal. So memory
 // is bounded, and the back-pressure reaches the upstream.
