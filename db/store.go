@@ -135,12 +135,6 @@ type Store struct {
 // ErrFailed is the error of Apply after a fault of the database: writing has stopped, and queries still work.
 var ErrFailed = errors.New("writing has stopped after a fault")
 
-// DefaultGCPercent is the GOGC of a process with a Store, unless its environment sets GOGC. Most memory of a Store is
-// large and holds no pointers, so a collection is cheap: at ten million links collections take 4 % of the CPU, and 2.5
-// with 40 (go run ./bench/storage --links 10000000 --profile). The heap is at most 1.25 times the memory in use: the
-// peak is 241 to 245 MB without the profile, and was 267 with 40.
-const DefaultGCPercent = 15
-
 // DefaultCacheBytes holds about four thousand blocks: the newest ends of the lists that are queried most.
 const DefaultCacheBytes = 32 << 20
 

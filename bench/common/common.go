@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -27,13 +26,6 @@ func Main(name string, run func(ctx context.Context) error) {
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		os.Exit(1)
-	}
-}
-
-// SetGC sets the GOGC of weft serve, which a process with a store must have for its memory to be that of weft.
-func SetGC() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(db.DefaultGCPercent)
 	}
 }
 

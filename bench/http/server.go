@@ -19,6 +19,7 @@ import (
 	"weft.dev/weft/api"
 	"weft.dev/weft/bench/common"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/memlimit"
 )
 
 // The questions are asked of a server in a process of its own, so that its processor time has no client in it. The
@@ -34,7 +35,7 @@ func serveChild(text string) error {
 	if err := json.Unmarshal([]byte(text), &o); err != nil {
 		return err
 	}
-	common.SetGC()
+	memlimit.PaceGC() // as weft serve: its memory depends on it
 	store, err := db.Open(db.Config{Dir: o.Dir, CacheBytes: int64(o.Cache) << 20})
 	if err != nil {
 		return err

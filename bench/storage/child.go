@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"weft.dev/weft/bench/common"
+	"weft.dev/weft/db/memlimit"
 )
 
 // Each part runs in its own process, so that its memory can be measured and it can be killed. The environment has the
@@ -29,7 +30,7 @@ var roles = map[string]func(context.Context, options) (any, error){
 
 // childMain is the main function of a child: it prints its measurements.
 func childMain(ctx context.Context, role string) error {
-	common.SetGC()
+	memlimit.PaceGC() // as weft serve: its memory depends on it
 	var o options
 	if err := json.Unmarshal([]byte(os.Getenv(optionsVariable)), &o); err != nil {
 		return err

@@ -31,6 +31,7 @@ import (
 	"weft.dev/weft/bench/common"
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/apply"
+	"weft.dev/weft/db/memlimit"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/upstream"
@@ -118,7 +119,7 @@ func runServer(ctx context.Context) error {
 }
 
 func measure(ctx context.Context) error {
-	common.SetGC()
+	memlimit.PaceGC() // as weft serve: its memory depends on it
 	server, err := common.Self(ctx, append([]string{"-serve"}, os.Args[1:]...)...)
 	if err != nil {
 		return err

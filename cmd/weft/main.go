@@ -15,7 +15,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"weft.dev/weft/db"
+	"weft.dev/weft/db/memlimit"
 )
 
 const rootDescription = `
@@ -31,9 +31,7 @@ Each flag has an environment variable: --log-level is WEFT_LOG_LEVEL. A flag win
 var version string
 
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(db.DefaultGCPercent)
-	}
+	memlimit.PaceGC()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	ctx, stdout, stderr := endWithReaders(ctx, os.Stdout, os.Stderr)

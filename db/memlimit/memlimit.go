@@ -1,4 +1,4 @@
-// Package memlimit finds the memory limit of the process.
+// Package memlimit finds the memory limit of the process, and paces the garbage collector.
 package memlimit
 
 import (
