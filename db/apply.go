@@ -172,8 +172,8 @@ func (s *Store) progressAt(b *Batch, f *part, i int) progress {
 }
 
 // progressBeforeLast returns the progress of a batch's upstream before the last event. Parts that end the resyncs of
-// silent accounts have it: after a crash between two of them the upstream sends that event again, and its batch ends the
-// resyncs. The upstream may not have moved.
+// silent accounts have it: after a crash between two of them the upstream sends that event again, and its batch ends
+// the resyncs. The upstream may not have moved.
 func (s *Store) progressBeforeLast(b *Batch, f *part) progress {
 	for i := len(b.Events) - 1; i > 0; i-- {
 		if up := s.progressAt(b, f, i); up.host != "" {

@@ -55,9 +55,9 @@ func (y *yielding) Next() (bool, error) {
 	return y.CompactionIterator.Next()
 }
 
-// awaitSeal waits for a running seal while the changes since it began take half of the memory of the next one or more: a
-// compaction that goes on would delay the seal, and the memory of both seals adds up. It doesn't wait while the seals
-// are so many that compactions fall behind.
+// awaitSeal waits for a running seal while the changes since it began take half of the memory of the next one or more:
+// a compaction that goes on would delay the seal, and the memory of both seals adds up. It doesn't wait while the
+// sealed segments are so many that compactions fall behind.
 func (s *Store) awaitSeal() {
 	if !s.sealIsPressed() {
 		return

@@ -141,7 +141,7 @@ func TestCompactionAwaitsSeal(t *testing.T) {
 			default:
 			}
 			if got != want {
-				t.Errorf("%s: goes on: %t", what, got)
+				t.Fatalf("%s: goes on: %t", what, got)
 			}
 		}
 		s.seals.busy.Store(true)
