@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"runtime"
 	"sync"
 
 	"weft.dev/weft/db/apply"
@@ -121,11 +120,8 @@ func (s *Store) applyEvents(f *part, events []apply.Event, at func(f *part, i in
 				return nil, err
 			}
 		}
-		if f.Counts().Events%aheadEvents == 0 {
-			if f.out != nil {
-				f.out.ahead(f.Rows())
-			}
-			runtime.Gosched() // otherwise queries wait for up to 10 ms, until the scheduler preempts this goroutine
+		if f.out != nil && f.Counts().Events%aheadEvents == 0 {
+			f.out.ahead(f.Rows())
 		}
 	}
 	return f, nil

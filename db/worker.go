@@ -59,18 +59,18 @@ func (y *yielding) Next() (bool, error) {
 // a compaction that goes on would delay the seal, and the memory of both seals adds up. It doesn't wait while the
 // sealed segments are so many that compactions fall behind.
 func (s *Store) awaitSeal() {
-	if !s.sealIsPressed() {
+	if !s.mustAwaitSeal() {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.sealIsPressed() && !s.hurry && s.Failed() == nil {
+	for s.mustAwaitSeal() && !s.hurry && s.Failed() == nil {
 		s.sealed.Wait()
 	}
 }
 
-// sealIsPressed reports whether compactions wait for a running seal.
-func (s *Store) sealIsPressed() bool {
+// mustAwaitSeal reports whether compactions wait for a running seal.
+func (s *Store) mustAwaitSeal() bool {
 	if !s.seals.busy.Load() {
 		return false
 	}

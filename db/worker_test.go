@@ -144,11 +144,16 @@ func TestCompactionAwaitsSeal(t *testing.T) {
 				t.Fatalf("%s: goes on: %t", what, got)
 			}
 		}
+		seq := uint64(0)
+		fillHalf := func() {
+			for s.core.Snapshot().MutableBytes() < s.cfg.SealBytes/2 {
+				seq++
+				applyLike(t, s, seq)
+			}
+		}
 		s.seals.busy.Store(true)
 		check(compact(), true, "there is memory")
-		for i := uint64(1); s.core.Snapshot().MutableBytes() < s.cfg.SealBytes/2; i++ {
-			applyLike(t, s, i)
-		}
+		fillHalf()
 		first := compact()
 		check(first, false, "memory becomes scarce")
 		s.endSeal()
@@ -165,9 +170,7 @@ func TestCompactionAwaitsSeal(t *testing.T) {
 		s.mu.Unlock()
 		check(second, true, "the runs are sealed")
 
-		for i := uint64(1000); s.core.Snapshot().MutableBytes() < s.cfg.SealBytes/2; i++ {
-			applyLike(t, s, i)
-		}
+		fillHalf()
 		third := compact()
 		check(third, false, "memory is scarce again")
 		s.Hurry()

@@ -9,8 +9,8 @@ import (
 
 const (
 	// gcHeadroom is by how much the heap may grow between two collections, in bytes, where that is more than gcLeast.
-	// With ten million links, ingest allocates it five times a second. A percentage alone would collect the heap of a small
-	// index dozens of times a second.
+	// With ten million links, ingest allocates it five times a second. A percentage alone would collect the heap of a
+	// small index dozens of times a second.
 	gcHeadroom = 20 << 20
 	// gcLeast is the least GOGC. It applies from 133 MiB in use on.
 	gcLeast = 15

@@ -4,12 +4,13 @@ package main
 var indexFaults = []fault{
 	{
 		"a compaction doesn't wait for a seal", "db/worker.go",
-		"for s.sealIsPressed() && !s.hurry && s.Failed() == nil {", "for false {",
+		"for s.mustAwaitSeal() && !s.hurry && s.Failed() == nil {", "for false {",
 		"db.TestCompactionAwaitsSeal",
 	},
 	{
 		"a compaction that waited for a seal waits for the next one too", "db/worker.go",
-		"if v.MutableBytes() < s.cfg.SealBytes/2 {", "if v.MutableBytes() < 1 && v.Seq < 2 {",
+		"for s.mustAwaitSeal() && !s.hurry && s.Failed() == nil {",
+		"for s.seals.busy.Load() && !s.hurry && s.Failed() == nil {",
 		"db.TestCompactionAwaitsSeal",
 	},
 	{

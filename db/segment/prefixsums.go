@@ -55,15 +55,17 @@ func (s *prefixSums) lastBlock() int64 { return s.run.head.First + s.run.head.Bl
 
 // block returns a data block. visited is the number of blocks so far with this one.
 func (s *prefixSums) block(id int64, visited int) (*columns, error) {
-	read := s.run.readColumns
-	if visited <= longScan {
+	isShort := visited <= longScan
+	if isShort {
 		if c, ok := s.run.cachedBlock(id); ok {
 			return c, nil
 		}
-		read = s.run.loadBlock
 	}
 	s.ahead.next(id)
-	return read(id)
+	if isShort {
+		return s.run.loadBlock(id)
+	}
+	return s.run.readColumns(id, new([]byte))
 }
 
 // sumBlock adds the prefixes in a block from a key on. A prefix that reaches the end of a block can go on in further

@@ -74,17 +74,17 @@ func (r *Run) cachedBlock(id int64) (*columns, bool) {
 
 // loadBlock reads a data block from the file into the cache.
 func (r *Run) loadBlock(id int64) (*columns, error) {
-	c, err := r.readColumns(id)
+	c, err := r.readColumns(id, new([]byte))
 	if err == nil {
 		r.segment.cache.put(newCacheKey(r.segment.id, tableBlocks, id), c, c.memory())
 	}
 	return c, err
 }
 
-// readColumns reads a data block from the file, without the cache.
-func (r *Run) readColumns(id int64) (c *columns, err error) {
+// readColumns reads a data block from the file, without the cache. The columns refer to *raw, unless the block is fixed.
+func (r *Run) readColumns(id int64, raw *[]byte) (c *columns, err error) {
 	err = r.readRow(tableBlocks, id, func(data []byte) (err error) {
-		c, err = r.decodeColumns(data, new([]byte))
+		c, err = r.decodeColumns(data, raw)
 		if err == nil && c.n == 0 {
 			err = errEmpty
 		}

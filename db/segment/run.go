@@ -134,13 +134,7 @@ func (r *Run) findOnce(id int64, key []byte) (value []byte, ok bool, err error) 
 	}
 	raw := rawPool.Get().(*[]byte)
 	defer putRaw(raw)
-	err = r.readRow(tableBlocks, id, func(data []byte) (err error) {
-		block, err = r.decodeColumns(data, raw)
-		if err == nil && block.n == 0 {
-			err = errEmpty
-		}
-		return err
-	})
+	block, err = r.readColumns(id, raw)
 	if err != nil {
 		return nil, false, err
 	}
